@@ -1,0 +1,85 @@
+//! The `[auth]` section and its `[[auth.issuer]]` tables as they are written.
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use crate::setting::{Secret, Span};
+
+/// `[auth]`: where tokens are looked for and what everybody is granted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AuthConfig {
+    /// Query parameters that may carry a token, in the order in which they are looked for.
+    pub query: Vec<String>,
+    /// Name of the cookie that may carry a token; empty for none.
+    pub cookie: String,
+    /// Whether a request without a token gets a stream of the public channels.
+    pub anonymous: bool,
+    /// Channel patterns that everybody is granted, anonymous subscribers included.
+    pub public_channels: Vec<String>,
+    /// Channel patterns with `{claim:/pointer}`, granted to each token whose claims fill them.
+    pub grants: Vec<String>,
+    /// A longer token is refused unread.
+    pub max_token_bytes: ByteSize,
+    pub issuer: Vec<IssuerConfig>,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            query: vec!["token".into(), "access_token".into()],
+            cookie: String::new(),
+            anonymous: false,
+            public_channels: Vec::new(),
+            grants: Vec::new(),
+            max_token_bytes: ByteSize::kib(8),
+            issuer: Vec::new(),
+        }
+    }
+}
+
+/// `[[auth.issuer]]`: one source of tokens, its keys and what its tokens must say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IssuerConfig {
+    /// JWS algorithms (RFC 7518 §3.1, RFC 8037) that this issuer's keys verify; a token never chooses beyond them.
+    pub algorithms: Vec<String>,
+    pub secret: Option<Secret>,
+    pub secret_file: Option<String>,
+    /// Whether the secret is written in base64 (any of the four alphabets of RFC 4648).
+    pub secret_base64: bool,
+    /// PEM, SubjectPublicKeyInfo or a certificate.
+    pub public_key_file: Option<String>,
+    /// A JWK set (RFC 7517 §5).
+    pub jwks_file: Option<String>,
+    /// Required `iss`; not checked when empty.
+    pub issuer: String,
+    /// `aud` must hold one of these; not checked when empty.
+    pub audience: Vec<String>,
+    /// JSON pointer to the user id, a string or an integer.
+    pub user_claim: String,
+    /// JSON pointer to the channel grants, a list or a space-separated string.
+    pub channels_claim: String,
+    pub require_exp: bool,
+    /// Allowed difference of clocks when `exp` and `nbf` are checked.
+    pub leeway: Span,
+}
+
+impl Default for IssuerConfig {
+    fn default() -> Self {
+        Self {
+            algorithms: Vec::new(),
+            secret: None,
+            secret_file: None,
+            secret_base64: false,
+            public_key_file: None,
+            jwks_file: None,
+            issuer: String::new(),
+            audience: Vec::new(),
+            user_claim: "/sub".into(),
+            channels_claim: "/channels".into(),
+            require_exp: true,
+            leeway: Span::from_secs(30),
+        }
+    }
+}

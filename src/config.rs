@@ -1,0 +1,43 @@
+//! The whole configuration: composes the rooms' own sections. Loading and checking it live in the modules below.
+
+use serde::{Deserialize, Serialize};
+
+use crate::auth::AuthConfig;
+use crate::broker::BrokerConfig;
+use crate::hub::{HistoryConfig, StreamConfig};
+use crate::routing::MappingConfig;
+use crate::server::{AdminConfig, CorsConfig, EndpointConfig, ServerConfig};
+use crate::telemetry::LogConfig;
+
+/// Every setting, each with its default; one field a section of `config.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    pub server: ServerConfig,
+    pub admin: AdminConfig,
+    pub log: LogConfig,
+    pub broker: BrokerConfig,
+    pub history: HistoryConfig,
+    pub stream: StreamConfig,
+    pub auth: AuthConfig,
+    pub cors: CorsConfig,
+    pub endpoint: Vec<EndpointConfig>,
+    pub mapping: Vec<MappingConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: ServerConfig::default(),
+            admin: AdminConfig::default(),
+            log: LogConfig::default(),
+            broker: BrokerConfig::default(),
+            history: HistoryConfig::default(),
+            stream: StreamConfig::default(),
+            auth: AuthConfig::default(),
+            cors: CorsConfig::default(),
+            endpoint: vec![EndpointConfig::default()],
+            mapping: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The nouns of the product: user, channel, audience, message, event and event id; no behaviour beyond their own text form.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+macro_rules! shared_name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+    };
+}
+
+shared_name! {
+    /// A user as the token names it. Data: wildcard characters in it match only themselves.
+    UserId
+}
+shared_name! {
+    /// A named group of events that a browser may subscribe to; words separated by `.`.
+    ChannelName
+}
+
+/// To whom an event goes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Audience {
+    Everyone,
+    User(UserId),
+    Channel(ChannelName),
+}
+
+/// The name of an event on the wire; free of CR, LF and NUL whatever it was made from.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct EventName(Arc<str>);
+
+impl EventName {
+    /// The name that `EventSource` dispatches to `onmessage`.
+    pub const MESSAGE: &'static str = "message";
+    /// Names that `EventSource` or this program dispatches itself.
+    pub const RESERVED: [&'static str; 4] = ["error", "open", "connected", "gap"];
+
+    /// Takes any text; CR, LF and NUL become U+FFFD, an empty text becomes `message`.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        if text.is_empty() {
+            return Self(Arc::from(Self::MESSAGE));
+        }
+        if text.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            return Self(Arc::from(text.replace(['\r', '\n', '\0'], "\u{FFFD}")));
+        }
+        Self(Arc::from(text))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        Self::RESERVED.contains(&self.as_str())
+    }
+}
+
+impl fmt::Debug for EventName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// What a mapping made of a message: data with a name, for one or more audiences. Its id is given when it is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub audiences: Vec<Audience>,
+    pub name: EventName,
+    /// UTF-8 text.
+    pub data: Bytes,
+}
+
+/// A message header or property value as far as a mapping can use it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scalar {
+    Text(String),
+    Integer(i64),
+    Boolean(bool),
+    /// A table, an array, a float or bytes that are not UTF-8: present, but nothing that can name anything.
+    Unusable,
+}
+
+/// One message as the mappings see it, from whatever source.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Message {
+    pub routing_key: String,
+    /// Headers by name; a name occurs at most once (AMQP 0-9-1 §4.2.5.5 leaves duplicates undefined).
+    pub headers: Vec<(String, Scalar)>,
+    /// AMQP basic properties under their AMQP names with `_` (`type`, `message_id`, `app_id`, `content_type`, …).
+    pub properties: Vec<(&'static str, Scalar)>,
+    pub body: Bytes,
+}
+
+/// Where an event stands in its source's order: the source's offset, then the part within that delivery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    pub offset: u64,
+    /// 0 for the first event a delivery was mapped to, 1 for the next.
+    pub part: u16,
+}
+
+impl Position {
+    #[must_use]
+    pub const fn at(offset: u64) -> Self {
+        Self { offset, part: 0 }
+    }
+}
+
+/// Which history a position belongs to. Positions of two epochs cannot be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u64);
+
+/// The `id:` of an event: epoch and position, written `5f3a9c01e2-1207` or `5f3a9c01e2-1207.1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventId {
+    pub epoch: Epoch,
+    pub position: Position,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.epoch.0, self.position.offset)?;
+        match self.position.part {
+            0 => Ok(()),
+            part => write!(f, ".{part}"),
+        }
+    }
+}
+
+/// The text is not an event id that this program writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an event id")]
+pub struct NotAnEventId;
+
+impl FromStr for EventId {
+    type Err = NotAnEventId;
+
+    /// Accepts exactly what `Display` writes, so that one position has one text.
+    fn from_str(text: &str) -> Result<Self, NotAnEventId> {
+        let (epoch, position) = text.split_once('-').ok_or(NotAnEventId)?;
+        let (offset, part) = position.split_once('.').unwrap_or((position, "0"));
+        let id = Self {
+            epoch: Epoch(u64::from_str_radix(epoch, 16).map_err(|_| NotAnEventId)?),
+            position: Position {
+                offset: offset.parse().map_err(|_| NotAnEventId)?,
+                part: part.parse().map_err(|_| NotAnEventId)?,
+            },
+        };
+        if id.to_string() == text { Ok(id) } else { Err(NotAnEventId) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_event_name_never_breaks_a_line() {
+        assert_eq!(EventName::new("a\r\nb\0").as_str(), "a\u{FFFD}\u{FFFD}b\u{FFFD}");
+        assert_eq!(EventName::new("").as_str(), "message");
+        assert!(EventName::new("error").is_reserved());
+        assert!(!EventName::new("Error").is_reserved());
+    }
+
+    #[test]
+    fn only_the_written_form_of_an_id_is_read() {
+        for text in [
+            "",
+            "-",
+            "1",
+            "1-",
+            "-1",
+            "01-1",
+            "1-01",
+            "1-1.0",
+            "1-1.",
+            "+1-1",
+            "1-+1",
+            "A-1",
+            "1-1.65536",
+            "1--1",
+            "1-1 ",
+        ] {
+            assert_eq!(text.parse::<EventId>(), Err(NotAnEventId), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_survives_its_text(epoch: u64, offset: u64, part: u16) {
+            let id = EventId { epoch: Epoch(epoch), position: Position { offset, part } };
+            prop_assert_eq!(id.to_string().parse(), Ok(id));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,80}") {
+            if let Ok(id) = text.parse::<EventId>() {
+                prop_assert_eq!(id.to_string(), text);
+            }
+        }
+    }
+}

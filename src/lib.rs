@@ -1,0 +1,19 @@
+//! Cottontail turns a RabbitMQ exchange into Server-Sent Events.
+
+pub mod event;
+pub mod setting;
+pub mod topic;
+
+pub mod telemetry;
+
+pub mod auth;
+pub mod routing;
+
+pub mod hub;
+
+pub mod broker;
+pub mod server;
+
+pub mod config;
+
+pub mod cli;
