@@ -2,12 +2,14 @@
 
 pub mod event;
 pub mod setting;
+pub mod shutdown;
 pub mod topic;
 
 pub mod telemetry;
 
 pub mod auth;
 pub mod routing;
+pub mod sse;
 
 pub mod hub;
 

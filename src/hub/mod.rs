@@ -1,7 +1,96 @@
 //! Who gets what: the publisher's side, the ring of recent events, and each worker's subscribers; no sockets and no clock.
 
 mod config;
+mod core;
+mod inbox;
+mod members;
 mod publisher;
+mod ring;
+mod shard;
+mod subscriber;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 pub use config::{HistoryConfig, HistoryKind, StreamConfig};
+pub use core::MAX_SHARDS;
 pub use publisher::Publisher;
+pub use shard::{Full, Shard, Turn};
+pub use subscriber::{Chunk, Ending, Lagged, Subscriber, Subscription};
+
+use self::core::Core;
+use crate::event::{Audience, Epoch};
+
+/// Opens a hub of `shards` shards (1 to [`MAX_SHARDS`]) whose history is `epoch`.
+#[must_use]
+pub fn open(
+    history: &HistoryConfig,
+    stream: &StreamConfig,
+    epoch: Epoch,
+    shards: usize,
+) -> (Publisher, Vec<ShardSeed>, Overview) {
+    let core = Arc::new(Core::new(history, stream, epoch, shards));
+    let seeds = (0..shards).map(|index| ShardSeed { core: Arc::clone(&core), index }).collect();
+    (Publisher::new(Arc::clone(&core)), seeds, Overview { core })
+}
+
+/// A shard on its way to the thread that it will live on.
+#[derive(Debug)]
+pub struct ShardSeed {
+    core: Arc<Core>,
+    index: usize,
+}
+
+impl ShardSeed {
+    #[must_use]
+    pub fn settle(self, now: Instant) -> Shard {
+        Shard::new(self.core, self.index, now)
+    }
+}
+
+/// A view of the whole hub for operators.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    core: Arc<Core>,
+}
+
+/// What [`Overview::figures`] counts at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figures {
+    pub streams: usize,
+    pub users: usize,
+    /// The channels with the most streams, most first.
+    pub channels: Vec<(String, u32)>,
+    pub ring_events: usize,
+    pub ring_bytes: usize,
+    pub position: String,
+}
+
+impl Overview {
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.core.streams.load(Ordering::Acquire)
+    }
+
+    /// Counts streams, users and the `top` channels. Costs a pass over all audiences: for people, not for every event.
+    #[must_use]
+    pub fn figures(&self, top: usize) -> Figures {
+        let shared = self.core.lock();
+        let mut users = 0;
+        let mut channels = Vec::new();
+        for (audience, streams) in shared.audiences() {
+            match audience {
+                Audience::User(_) => users += 1,
+                Audience::Channel(channel) => channels.push((channel.as_str().to_owned(), streams)),
+                Audience::Everyone => {}
+            }
+        }
+        let (ring_events, ring_bytes) = (shared.ring.len(), shared.ring.bytes());
+        let position = shared.id(shared.head).to_string();
+        drop(shared);
+        channels.sort_by(|(a, x), (b, y)| y.cmp(x).then_with(|| a.cmp(b)));
+        channels.truncate(top);
+        Figures { streams: self.streams(), users, channels, ring_events, ring_bytes, position }
+    }
+}

@@ -1,26 +1,77 @@
 //! The one writer: it gives each event its place, keeps it in the ring and hands it to the shards that have a receiver.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::event::{Event, Position};
+use serde_json::json;
+
+use super::core::Core;
+use super::ring::Entry;
+use crate::event::{Audience, Event, EventName, Position};
+use crate::sse::{self, Frame};
+use crate::telemetry::{self, SentCounters};
 
 /// The writing end of the hub. Not `Clone`: one writer, hence one order.
 #[derive(Debug)]
-pub struct Publisher {}
+pub struct Publisher {
+    core: Arc<Core>,
+    sent: SentCounters,
+}
 
 impl Publisher {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core, sent: SentCounters::default() }
+    }
+
     /// Resolves when every shard has room for another event, so that an overloaded worker slows the source and loses nothing.
-    pub async fn ready(&self) {}
+    pub async fn ready(&self) {
+        for inbox in &self.core.inboxes {
+            inbox.room().await;
+        }
+    }
 
     /// Publishes `event` at `position`, which must be greater than every position before it.
     ///
     /// `received` is when the source handed the message over. Never blocks, never waits for a browser.
     pub fn publish(&mut self, position: Position, received: Instant, event: Event) {
-        let _ = (position, received, event);
+        let sent = self.sent.of(&event.name);
+        let id = self.core.lock().id(position);
+        let frame = sse::event(id, &event.name, &event.data);
+        telemetry::event_published(event.data.len());
+        self.hand_out(Entry { position, frame, audiences: event.audiences, received, sent });
     }
 
     /// Says to every subscriber, live and resuming, that events just before `position` may be missing.
-    pub fn interrupted(&mut self, position: Position, reason: &'static str) {
-        let _ = (position, reason);
+    ///
+    /// `position` must be greater than every position before it: the announcement takes a place of its own.
+    pub fn interrupted(&mut self, position: Position, received: Instant, reason: &'static str) {
+        let shared = self.core.lock();
+        let (from, to) = (shared.id(shared.head), shared.id(position));
+        drop(shared);
+        let frame = gap(&from.to_string(), to, reason);
+        let sent = self.sent.of(&EventName::new("gap"));
+        self.hand_out(Entry { position, frame, audiences: vec![Audience::Everyone], received, sent });
     }
+
+    fn hand_out(&self, entry: Entry) {
+        let entry = Arc::new(entry);
+        let mut shared = self.core.lock();
+        debug_assert!(entry.position > shared.head, "positions grow");
+        shared.head = entry.position;
+        shared.ring.push(Arc::clone(&entry));
+        let mut shards = shared.shards_of(&entry.audiences);
+        // Within the lock, so that a shard that sees this head has the event in its inbox.
+        while shards != 0 {
+            let shard = shards.trailing_zeros() as usize;
+            self.core.inboxes[shard].push(Arc::clone(&entry));
+            shards &= shards - 1;
+        }
+    }
+}
+
+/// The `gap` event: what lies after `from` up to `to` was or may have been missed.
+pub(super) fn gap(from: &str, to: crate::event::EventId, reason: &'static str) -> Frame {
+    telemetry::gap_announced(reason);
+    let data = json!({ "reason": reason, "from": from, "to": to.to_string() }).to_string();
+    sse::event(to, &EventName::new("gap"), data.as_bytes())
 }

@@ -1,0 +1,122 @@
+//! What the publisher and all shards share: the ring, the head, and which shards have a receiver for an audience.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashMap;
+
+use super::inbox::Inbox;
+use super::ring::Ring;
+use super::{HistoryConfig, StreamConfig};
+use crate::event::{Audience, Epoch, EventId, Position};
+
+/// Shards that one process may have: they are bits of a word.
+pub const MAX_SHARDS: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Core {
+    shared: Mutex<Shared>,
+    pub(super) inboxes: Box<[Inbox]>,
+    pub(super) streams: AtomicUsize,
+    pub(super) settings: StreamConfig,
+}
+
+/// Everything that a subscription and a publication must see together.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) epoch: Epoch,
+    /// Position of the newest event.
+    pub(super) head: Position,
+    pub(super) ring: Ring,
+    receivers: HashMap<Audience, Receivers>,
+    /// Open streams of each shard; those with any receive what is for everyone.
+    streams: Box<[usize]>,
+}
+
+/// Who listens to one audience.
+#[derive(Clone, Copy, Debug, Default)]
+struct Receivers {
+    shards: u64,
+    streams: u32,
+}
+
+impl Core {
+    pub(super) fn new(history: &HistoryConfig, stream: &StreamConfig, epoch: Epoch, shards: usize) -> Self {
+        assert!((1..=MAX_SHARDS).contains(&shards), "the caller keeps the number of shards within a word's bits");
+        let ring_bytes = usize::try_from(history.memory.as_u64()).unwrap_or(usize::MAX);
+        Self {
+            shared: Mutex::new(Shared {
+                epoch,
+                head: Position::default(),
+                ring: Ring::new(ring_bytes, Position::default()),
+                receivers: HashMap::new(),
+                streams: vec![0; shards].into(),
+            }),
+            inboxes: (0..shards).map(|_| Inbox::default()).collect(),
+            streams: AtomicUsize::new(0),
+            settings: stream.clone(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
+        // A panic elsewhere leaves at worst one event unkept; going on serves everybody else.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a new stream in, unless the limit is reached.
+    pub(super) fn admit(&self) -> bool {
+        let limit = self.settings.max_streams;
+        self.streams
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < limit).then_some(open + 1))
+            .is_ok()
+    }
+}
+
+impl Shared {
+    pub(super) const fn id(&self, position: Position) -> EventId {
+        EventId { epoch: self.epoch, position }
+    }
+
+    pub(super) fn join<'a>(&mut self, shard: usize, audiences: impl Iterator<Item = &'a Audience>) {
+        self.streams[shard] += 1;
+        for audience in audiences {
+            let receivers = self.receivers.entry_ref(audience).or_default();
+            receivers.shards |= 1 << shard;
+            receivers.streams += 1;
+        }
+    }
+
+    /// Takes a stream of `shard` out; `last` says for each audience whether it was the shard's last.
+    pub(super) fn leave<'a>(&mut self, shard: usize, audiences: impl Iterator<Item = (&'a Audience, bool)>) {
+        self.streams[shard] -= 1;
+        for (audience, last) in audiences {
+            let Some(receivers) = self.receivers.get_mut(audience) else { continue };
+            receivers.streams -= 1;
+            if last {
+                receivers.shards &= !(1 << shard);
+            }
+            if receivers.streams == 0 {
+                self.receivers.remove(audience);
+            }
+        }
+    }
+
+    /// The shards with a receiver for any of `audiences`, as bits.
+    pub(super) fn shards_of(&self, audiences: &[Audience]) -> u64 {
+        audiences.iter().fold(0, |bits, audience| {
+            bits | match audience {
+                Audience::Everyone => (0..self.streams.len())
+                    .filter(|shard| self.streams[*shard] > 0)
+                    .fold(0, |bits, shard| bits | 1 << shard),
+                Audience::User(_) | Audience::Channel(_) => {
+                    self.receivers.get(audience).map_or(0, |receivers| receivers.shards)
+                }
+            }
+        })
+    }
+
+    /// Every audience with its number of streams, in no particular order.
+    pub(super) fn audiences(&self) -> impl Iterator<Item = (&Audience, u32)> {
+        self.receivers.iter().map(|(audience, receivers)| (audience, receivers.streams))
+    }
+}

@@ -1,0 +1,75 @@
+//! The way from the publisher to one shard: a bounded queue between two threads, woken once however many events wait.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::ring::Entry;
+
+/// An inbox with more events or bytes than this makes the publisher wait.
+const ROOM_EVENTS: usize = 1024;
+const ROOM_BYTES: usize = 16 << 20;
+
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+    emptied: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    entries: VecDeque<Arc<Entry>>,
+    bytes: usize,
+}
+
+impl Inbox {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, entry: Arc<Entry>) {
+        let mut waiting = self.waiting();
+        let was_empty = waiting.entries.is_empty();
+        waiting.bytes += entry.frame.size();
+        waiting.entries.push_back(entry);
+        drop(waiting);
+        if was_empty {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Moves up to `at_most` entries to `taken`; true when more are waiting.
+    pub(super) fn take(&self, at_most: usize, taken: &mut Vec<Arc<Entry>>) -> bool {
+        let mut waiting = self.waiting();
+        let count = at_most.min(waiting.entries.len());
+        let before = taken.len();
+        taken.extend(waiting.entries.drain(..count));
+        waiting.bytes -= taken[before..].iter().map(|entry| entry.frame.size()).sum::<usize>();
+        let more = !waiting.entries.is_empty();
+        drop(waiting);
+        if count > 0 {
+            self.emptied.notify_one();
+        }
+        more
+    }
+
+    /// Resolves when something was pushed since the inbox was last empty. One waiter.
+    pub(super) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Resolves when there is room for another entry. One waiter.
+    pub(super) async fn room(&self) {
+        loop {
+            {
+                let waiting = self.waiting();
+                if waiting.entries.len() < ROOM_EVENTS && waiting.bytes < ROOM_BYTES {
+                    return;
+                }
+            }
+            self.emptied.notified().await;
+        }
+    }
+}

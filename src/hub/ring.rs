@@ -1,0 +1,189 @@
+//! The ring: the newest events, bounded in bytes and indexed by audience, so that a replay costs what it replays; knows no subscriber.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hashbrown::HashMap;
+
+use crate::event::{Audience, Position};
+use crate::sse::Frame;
+use crate::telemetry;
+
+/// A published event: its place, its bytes and whom it is for. Shared by the ring and every shard.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) position: Position,
+    pub(super) frame: Frame,
+    pub(super) audiences: Vec<Audience>,
+    /// When the source handed the message over.
+    pub(super) received: Instant,
+    pub(super) sent: telemetry::SentCounter,
+}
+
+impl Entry {
+    /// Bytes that keeping this entry takes: the frame, the entry, and its places in the index; an estimate on the high side.
+    fn cost(&self) -> usize {
+        const ENTRY: usize = size_of::<Entry>() + 96;
+        const PLACE: usize = size_of::<Audience>() + 160;
+        self.frame.size() + ENTRY + PLACE * self.audiences.len()
+    }
+}
+
+/// The newest events in order.
+#[derive(Debug)]
+pub(super) struct Ring {
+    entries: VecDeque<Arc<Entry>>,
+    by_audience: HashMap<Audience, VecDeque<Arc<Entry>>>,
+    bytes: usize,
+    limit: usize,
+    /// Everything after this position is here; what lies at or before it may not be.
+    floor: Position,
+}
+
+impl Ring {
+    /// An empty ring of at most `limit` bytes that begins after `floor`.
+    pub(super) fn new(limit: usize, floor: Position) -> Self {
+        Self { entries: VecDeque::new(), by_audience: HashMap::new(), bytes: 0, limit, floor }
+    }
+
+    pub(super) const fn floor(&self) -> Position {
+        self.floor
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Keeps `entry`, whose position must be after every other's, and drops the oldest beyond the limit.
+    pub(super) fn push(&mut self, entry: Arc<Entry>) {
+        self.bytes += entry.cost();
+        for audience in &entry.audiences {
+            match self.by_audience.get_mut(audience) {
+                Some(places) => places.push_back(Arc::clone(&entry)),
+                None => {
+                    self.by_audience.insert(audience.clone(), VecDeque::from([Arc::clone(&entry)]));
+                }
+            }
+        }
+        self.entries.push_back(entry);
+        while self.bytes > self.limit {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.entries.pop_front() else { return };
+        self.bytes -= oldest.cost();
+        self.floor = oldest.position;
+        for audience in &oldest.audiences {
+            let Some(places) = self.by_audience.get_mut(audience) else { continue };
+            places.pop_front();
+            if places.is_empty() {
+                self.by_audience.remove(audience);
+            } else if places.capacity() > 8 * places.len() {
+                places.shrink_to(2 * places.len());
+            }
+        }
+    }
+
+    /// Up to `at_most` events after `position` for any of `audiences`, in order, each once.
+    ///
+    /// Costs a binary search per audience and then what it returns; the ring is never scanned.
+    pub(super) fn after<'a>(
+        &'a self,
+        position: Position,
+        audiences: impl Iterator<Item = &'a Audience>,
+        at_most: usize,
+    ) -> Vec<Arc<Entry>> {
+        let mut tails: Vec<_> = audiences
+            .filter_map(|audience| self.by_audience.get(audience))
+            .map(|places| places.range(places.partition_point(|entry| entry.position <= position)..).peekable())
+            .collect();
+        let mut found = Vec::new();
+        while found.len() < at_most {
+            let Some(next) = tails.iter_mut().filter_map(|tail| tail.peek().map(|entry| entry.position)).min() else {
+                break;
+            };
+            let mut kept = None;
+            for tail in &mut tails {
+                kept = tail.next_if(|entry| entry.position == next).or(kept);
+            }
+            found.extend(kept.map(Arc::clone));
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Epoch, EventId, EventName};
+    use crate::sse;
+    use proptest::prelude::*;
+
+    fn audience(number: u8) -> Audience {
+        match number {
+            0 => Audience::Everyone,
+            1..4 => Audience::User(number.to_string().into()),
+            _ => Audience::Channel(number.to_string().into()),
+        }
+    }
+
+    fn entry(offset: u64, numbers: &[u8]) -> Arc<Entry> {
+        let position = Position::at(offset);
+        let mut audiences: Vec<_> = numbers.iter().copied().map(audience).collect();
+        audiences.sort();
+        audiences.dedup();
+        Arc::new(Entry {
+            position,
+            frame: sse::event(EventId { epoch: Epoch(1), position }, &EventName::new("e"), &[b'x'; 50]),
+            audiences,
+            received: Instant::now(),
+            sent: telemetry::SentCounter::unnamed(),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_replay_is_the_matching_suffix(
+            published in proptest::collection::vec(proptest::collection::vec(0u8..7, 1..4), 0..120),
+            wanted in proptest::collection::btree_set(0u8..7, 0..5),
+            from in 0u64..140,
+            limit in 1usize..60_000,
+            at_most in 1usize..50,
+        ) {
+            let mut ring = Ring::new(limit, Position::default());
+            for (offset, numbers) in (1..).zip(&published) {
+                ring.push(entry(offset, numbers));
+            }
+            prop_assert!(ring.bytes() <= limit);
+            let wanted: Vec<_> = wanted.into_iter().map(audience).collect();
+            let kept_from = ring.floor().offset.max(from);
+            let expected: Vec<u64> = (1..)
+                .zip(&published)
+                .filter(|(offset, numbers)| *offset > kept_from && numbers.iter().any(|n| wanted.contains(&audience(*n))))
+                .map(|(offset, _)| offset)
+                .take(at_most)
+                .collect();
+            let replayed: Vec<u64> =
+                ring.after(Position::at(from), wanted.iter(), at_most).iter().map(|entry| entry.position.offset).collect();
+            prop_assert_eq!(replayed, expected);
+        }
+
+        #[test]
+        fn what_was_dropped_leaves_nothing_behind(published in proptest::collection::vec(proptest::collection::vec(0u8..7, 1..4), 1..60)) {
+            let mut ring = Ring::new(1, Position::default());
+            let last = published.len() as u64;
+            for (offset, numbers) in (1..).zip(&published) {
+                ring.push(entry(offset, numbers));
+            }
+            prop_assert_eq!((ring.len(), ring.bytes(), ring.by_audience.len()), (0, 0, 0));
+            prop_assert_eq!(ring.floor(), Position::at(last));
+        }
+    }
+}
