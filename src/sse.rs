@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_chunk_is_the_payload_with_its_length() {
         let frame = event(ID, &EventName::new("message"), b"x");
-        assert_eq!(&frame.chunk()[..], b"12\r\nid: a-7\ndata: x\n\n\r\n");
+        assert_eq!(&frame.chunk()[..], b"11\r\nid: a-7\ndata: x\n\n\r\n");
         assert_eq!(frame.size(), frame.chunk().len());
     }
 

@@ -8,6 +8,8 @@ mod publisher;
 mod ring;
 mod shard;
 mod subscriber;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -59,12 +59,12 @@ impl Publisher {
         debug_assert!(entry.position > shared.head, "positions grow");
         shared.head = entry.position;
         shared.ring.push(Arc::clone(&entry));
-        let mut shards = shared.shards_of(&entry.audiences);
+        let receiving = shared.shards_of(&entry.audiences);
         // Within the lock, so that a shard that sees this head has the event in its inbox.
-        while shards != 0 {
-            let shard = shards.trailing_zeros() as usize;
-            self.core.inboxes[shard].push(Arc::clone(&entry));
-            shards &= shards - 1;
+        for (index, inbox) in self.core.inboxes.iter().enumerate() {
+            if receiving & 1 << index != 0 {
+                inbox.push(Arc::clone(&entry));
+            }
         }
     }
 }

@@ -109,9 +109,11 @@ impl Ring {
             let Some(next) = tails.iter_mut().filter_map(|tail| tail.peek().map(|entry| entry.position)).min() else {
                 break;
             };
-            let mut kept = None;
+            let mut kept: Option<&Arc<Entry>> = None;
             for tail in &mut tails {
-                kept = tail.next_if(|entry| entry.position == next).or(kept);
+                while let Some(entry) = tail.next_if(|entry| entry.position == next) {
+                    kept = Some(entry);
+                }
             }
             found.extend(kept.map(Arc::clone));
         }

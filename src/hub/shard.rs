@@ -131,7 +131,9 @@ impl Shard {
         sse::connected(self.jittered_retry(), &start.opening_id, &json.to_string())
     }
 
-    fn jittered_retry(&self) -> Duration {
+    /// A reconnection time for one browser: the configured one, by half of it more or less.
+    #[must_use]
+    pub fn jittered_retry(&self) -> Duration {
         self.core.settings.retry.0.mul_f64(0.5 + fastrand::f64())
     }
 
@@ -238,12 +240,11 @@ impl Shard {
         }
         let everyone = [Audience::Everyone];
         let batch = shared.ring.after(position, seat.audiences.iter().chain(&everyone), REPLAY_BATCH);
-        match batch.last() {
-            Some(last) => seat.stage = Stage::Replaying(last.position),
-            None => {
-                seat.seen = shared.head;
-                seat.stage = Stage::Live;
-            }
+        if let Some(last) = batch.last() {
+            seat.stage = Stage::Replaying(last.position);
+        } else {
+            seat.seen = shared.head;
+            seat.stage = Stage::Live;
         }
         drop(shared);
         telemetry::replayed(batch.len());
@@ -252,11 +253,14 @@ impl Shard {
         }
     }
 
-    pub(super) fn ending(&self, key: usize) -> Option<Ending> {
-        match self.state.borrow().seats[key].stage {
-            Stage::Ended(ending) => Some(ending),
-            Stage::Live | Stage::Replaying(_) => None,
+    pub(super) fn poll_cut_off(&self, key: usize, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state.borrow_mut();
+        let seat = &mut state.seats[key];
+        if seat.stage == Stage::Ended(Ending::Lagged) {
+            return Poll::Ready(());
         }
+        seat.wake_by(cx);
+        Poll::Pending
     }
 
     pub(super) fn unsubscribe(&self, key: usize) {

@@ -170,10 +170,9 @@ impl Subscriber {
         self.shard.poll_chunk(self.key, cx)
     }
 
-    /// How the stream ended, as far as it has.
-    #[must_use]
-    pub fn ending(&self) -> Option<Ending> {
-        self.shard.ending(self.key)
+    /// Ready once the stream is cut off: for a writer that is stuck and so does not come to the end by itself.
+    pub fn poll_cut_off(&self, cx: &Context<'_>) -> Poll<()> {
+        self.shard.poll_cut_off(self.key, cx)
     }
 }
 

@@ -89,6 +89,11 @@ pub fn connection_refused(error_type: &'static str) {
     counter!("sse_connection_errors_total", "error_type" => error_type).increment(1);
 }
 
+/// Accepting a connection failed, for instance since the process has too many open files.
+pub fn accept_failed() {
+    counter!("sse_connection_errors_total", "error_type" => "accept").increment(1);
+}
+
 pub fn auth_failed(reason: &'static str) {
     counter!("auth_failures_total", "reason" => reason).increment(1);
 }

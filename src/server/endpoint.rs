@@ -1,0 +1,166 @@
+//! Which endpoint a path belongs to, and what a request asks of it; pure, no HTTP body and no identity.
+
+use percent_encoding::percent_decode_str;
+
+use super::EndpointConfig;
+use super::problem::Problem;
+use crate::auth::Identity;
+use crate::event::ChannelName;
+
+/// The longest channel name that may be asked for: that of an AMQP short string.
+const MAX_CHANNEL_BYTES: usize = 255;
+
+/// The configured stream endpoints.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoints {
+    endpoints: Vec<Endpoint>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    path: String,
+    /// Channels that come without being asked for.
+    channels: Vec<ChannelName>,
+}
+
+/// A path that is an endpoint's, and the channel that it names, still percent-encoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claimed<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) channel: Option<&'a str>,
+}
+
+impl Endpoints {
+    pub(crate) fn new(configs: &[EndpointConfig]) -> Self {
+        let endpoints = configs
+            .iter()
+            .map(|config| Endpoint {
+                path: config.path.clone(),
+                channels: config.channels.iter().map(|name| name.as_str().into()).collect(),
+            })
+            .collect();
+        Self { endpoints }
+    }
+
+    /// The endpoint of `path`: one that has this very path, else one that is its parent.
+    pub(crate) fn claim<'a>(&'a self, path: &'a str) -> Option<Claimed<'a>> {
+        let exact = self.endpoints.iter().find(|endpoint| endpoint.path == path);
+        exact.map(|endpoint| Claimed { endpoint, channel: None }).or_else(|| {
+            let (parent, channel) = path.rsplit_once('/').filter(|(_, channel)| !channel.is_empty())?;
+            let endpoint = self.endpoints.iter().find(|endpoint| endpoint.path == parent)?;
+            Some(Claimed { endpoint, channel: Some(channel) })
+        })
+    }
+}
+
+/// What the query of a stream request says; parameters that mean nothing here are left alone.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    /// The channels asked for; none if the request does not say.
+    pub(crate) channels: Option<Vec<String>>,
+    pub(crate) last_event_id: Option<String>,
+    pub(crate) user: Option<String>,
+}
+
+impl Wishes {
+    pub(crate) fn read(query: Option<&str>, channel: Option<&str>) -> Result<Self, Problem> {
+        let mut wishes = Self::default();
+        if let Some(encoded) = channel {
+            let name = percent_decode_str(encoded).decode_utf8().map_err(|_| Problem::CHANNEL_INVALID)?;
+            wishes.channels = Some(vec![name.into_owned()]);
+        }
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            match &*name {
+                "channels" => {
+                    let asked = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+                    wishes.channels.get_or_insert_default().extend(asked.map(str::to_owned));
+                }
+                "lastEventId" | "last_event_id" => wishes.last_event_id = Some(value.into_owned()),
+                "userId" => wishes.user = Some(value.into_owned()),
+                _ => {}
+            }
+        }
+        Ok(wishes)
+    }
+}
+
+/// The channels of a subscription: those asked for, each of which must be granted; otherwise all that the identity
+/// grants by name and the endpoint's own as far as they are granted.
+pub(crate) fn channels(
+    wishes: &Wishes,
+    endpoint: &Endpoint,
+    identity: &Identity,
+    at_most: usize,
+) -> Result<Vec<ChannelName>, Problem> {
+    let mut channels: Vec<ChannelName> = Vec::new();
+    if let Some(asked) = &wishes.channels {
+        for name in asked {
+            if !is_channel_name(name) {
+                return Err(Problem::CHANNEL_INVALID);
+            }
+            if !identity.grants.covers(name) {
+                return Err(Problem::CHANNEL_FORBIDDEN);
+            }
+            channels.push(name.as_str().into());
+        }
+    } else {
+        channels.extend(identity.grants.literals().cloned());
+        channels.extend(endpoint.channels.iter().filter(|name| identity.grants.covers(name.as_str())).cloned());
+    }
+    channels.sort();
+    channels.dedup();
+    if wishes.channels.is_some() && channels.len() > at_most {
+        return Err(Problem::TOO_MANY_CHANNELS);
+    }
+    Ok(channels)
+}
+
+/// A channel is asked for by its name: a word that is a wildcard, or a control character, names none.
+fn is_channel_name(name: &str) -> bool {
+    (1..=MAX_CHANNEL_BYTES).contains(&name.len())
+        && !name.chars().any(char::is_control)
+        && !name.split('.').any(|word| word == "*" || word == "#")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn endpoints() -> Endpoints {
+        let config = |path: &str| EndpointConfig { path: path.into(), channels: Vec::new() };
+        Endpoints::new(&[config("/events"), config("/api/dashboard/sse")])
+    }
+
+    #[test]
+    fn a_path_belongs_to_its_endpoint_or_to_none() {
+        let endpoints = endpoints();
+        let claim = |path| endpoints.claim(path).map(|claimed| (claimed.endpoint.path.clone(), claimed.channel));
+        assert_eq!(claim("/events"), Some(("/events".into(), None)));
+        assert_eq!(claim("/events/news"), Some(("/events".into(), Some("news"))));
+        assert_eq!(claim("/api/dashboard/sse"), Some(("/api/dashboard/sse".into(), None)));
+        for path in ["/", "", "/events/", "/eventsx", "/events/a/b", "/api/dashboard", "/EVENTS", "/x/events"] {
+            assert_eq!(claim(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn wishes_are_read_from_path_and_query() {
+        let wishes = Wishes::read(Some("channels=a,%20b,,c&lastEventId=1-2&userId=42&other=1"), None);
+        let channels = Some(vec!["a".into(), "b".into(), "c".into()]);
+        let expected = Wishes { channels, last_event_id: Some("1-2".into()), user: Some("42".into()) };
+        assert_eq!(wishes, Ok(expected));
+        assert_eq!(Wishes::read(None, Some("caf%C3%A9")).map(|w| w.channels), Ok(Some(vec!["café".into()])));
+        assert_eq!(Wishes::read(None, Some("%ff")), Err(Problem::CHANNEL_INVALID));
+        assert_eq!(Wishes::read(Some("channels="), None).map(|w| w.channels), Ok(Some(vec![])));
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_is_read_or_refused(query in ".{0,200}", channel in proptest::option::of("[^/]{1,50}")) {
+            if let Ok(wishes) = Wishes::read(Some(&query), channel.as_deref()) {
+                prop_assert!(channel.is_none() || wishes.channels.is_some());
+            }
+        }
+    }
+}

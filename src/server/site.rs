@@ -1,0 +1,228 @@
+//! What every worker answers from: endpoints, authentication, CORS, and the way from a request to its answer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+
+use super::body::{Body, StreamBody};
+use super::cors::Cors;
+use super::endpoint::{Claimed, Endpoints, Wishes, channels};
+use super::problem::{Problem, unauthorized};
+use super::{CorsConfig, EndpointConfig};
+use crate::auth::{AuthConfig, Authenticator, Identity, credentials};
+use crate::hub::{Shard, StreamConfig, Subscription};
+use crate::{sse, telemetry};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const MAX_REQUEST_ID: usize = 128;
+
+/// Answers what no endpoint claims.
+pub trait Fallback: Send + Sync {
+    fn answer(&self, request: Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<bytes::Bytes>> + '_>>;
+}
+
+/// Shared by all workers; nothing in it changes.
+pub struct Site {
+    endpoints: Endpoints,
+    cors: Cors,
+    auth: AuthConfig,
+    authenticator: Authenticator,
+    stream: StreamConfig,
+    fallback: Option<Arc<dyn Fallback>>,
+}
+
+impl std::fmt::Debug for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Site").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+impl Site {
+    #[must_use]
+    pub fn new(
+        endpoints: &[EndpointConfig],
+        cors: &CorsConfig,
+        auth: &AuthConfig,
+        authenticator: Authenticator,
+        stream: &StreamConfig,
+        fallback: Option<Arc<dyn Fallback>>,
+    ) -> Self {
+        Self {
+            endpoints: Endpoints::new(endpoints),
+            cors: Cors::new(cors),
+            auth: auth.clone(),
+            authenticator,
+            stream: stream.clone(),
+            fallback,
+        }
+    }
+
+    /// The answer to a request; a stream joins `shard`.
+    pub(crate) async fn answer(&self, shard: &Shard, request: Request<Incoming>) -> Response<Body> {
+        let Some(claimed) = self.endpoints.claim(request.uri().path()) else {
+            return match &self.fallback {
+                Some(fallback) => fallback.answer(request).await.map(Body::full),
+                None => Problem::NOT_FOUND.into_response(),
+            };
+        };
+        let request_id = request_id(request.headers());
+        let mut response = self.endpoint(shard, &claimed, &request, &request_id);
+        self.cors.apply(request.headers(), response.headers_mut());
+        response.headers_mut().insert(REQUEST_ID, request_id);
+        response
+    }
+
+    fn endpoint<B>(
+        &self,
+        shard: &Shard,
+        claimed: &Claimed<'_>,
+        request: &Request<B>,
+        request_id: &HeaderValue,
+    ) -> Response<Body> {
+        let head_only = match *request.method() {
+            Method::GET => false,
+            Method::HEAD => true,
+            Method::OPTIONS => return self.cors.preflight(request.headers()),
+            _ => return refuse(Problem::METHOD_NOT_ALLOWED),
+        };
+        if !accepts_event_stream(request.headers()) {
+            return refuse(Problem::NOT_ACCEPTABLE);
+        }
+        let now = SystemTime::now();
+        let identity = match credentials(request.headers(), request.uri().query(), &self.auth)
+            .and_then(|credentials| self.authenticator.authenticate(credentials.as_ref(), now))
+        {
+            Ok(identity) => identity,
+            Err(error) => {
+                telemetry::auth_failed(error.reason());
+                tracing::debug!(request = ?request_id, reason = error.reason(), "refused");
+                return unauthorized(error);
+            }
+        };
+        match self.subscription(claimed, request, identity, now) {
+            Ok(_) if head_only => event_stream(Body::empty()),
+            Ok((subscription, last_event_id)) => open(shard, &subscription, last_event_id.as_deref(), request_id),
+            Err(problem) => refuse(problem),
+        }
+    }
+
+    /// What the request asks for as far as its identity allows it, and where it resumes.
+    fn subscription<B>(
+        &self,
+        claimed: &Claimed<'_>,
+        request: &Request<B>,
+        identity: Identity,
+        now: SystemTime,
+    ) -> Result<(Subscription, Option<String>), Problem> {
+        let wishes = Wishes::read(request.uri().query(), claimed.channel)?;
+        let user = identity.user.as_ref().map(crate::event::UserId::as_str);
+        if wishes.user.is_some() && wishes.user.as_deref() != user {
+            return Err(Problem::USER_MISMATCH);
+        }
+        let channels = channels(&wishes, claimed.endpoint, &identity, self.stream.max_channels)?;
+        // The header wins: a browser sets it when it reconnects, with the query still as the page wrote it.
+        let header = request.headers().get(LAST_EVENT_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+        let expires = identity.expires.map(|at| Instant::now() + at.duration_since(now).unwrap_or(Duration::ZERO));
+        let subscription =
+            Subscription { connection_id: uuid::Uuid::new_v4().to_string(), user: identity.user, channels, expires };
+        Ok((subscription, header.filter(|id| !id.is_empty()).or(wishes.last_event_id)))
+    }
+}
+
+fn open(
+    shard: &Shard,
+    subscription: &Subscription,
+    last_event_id: Option<&str>,
+    request_id: &HeaderValue,
+) -> Response<Body> {
+    let now = Instant::now();
+    match shard.subscribe(subscription, last_event_id, now) {
+        Ok(subscriber) => {
+            tracing::debug!(connection = subscription.connection_id, request = ?request_id, "stream opened");
+            event_stream(Body::Stream(StreamBody::new(subscriber, now)))
+        }
+        Err(_full) => {
+            // Any status but 200 would make a native EventSource give up for good.
+            telemetry::connection_refused("too_many_streams");
+            event_stream(Body::full(sse::farewell(shard.jittered_retry()).payload()))
+        }
+    }
+}
+
+fn refuse(problem: Problem) -> Response<Body> {
+    telemetry::connection_refused(problem.code);
+    problem.into_response()
+}
+
+fn event_stream(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+/// The request's own id if it is a short visible text, otherwise a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let own = headers
+        .get(REQUEST_ID)
+        .filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic));
+    own.cloned().unwrap_or_else(|| {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        HeaderValue::from_str(&id).expect("hexadecimal digits are a header value")
+    })
+}
+
+/// Whether `Accept` admits `text/event-stream` (RFC 9110 §12.5.1); a request without the header admits anything.
+fn accepts_event_stream(headers: &HeaderMap) -> bool {
+    let mut ranges = headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|b| *b == b',')).peekable();
+    ranges.peek().is_none()
+        || ranges.any(|range| {
+            let mut parts = range.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+            let media = parts.next().unwrap_or_default();
+            let refused = parts.any(|part| {
+                matches!(part.split_first(), Some((b'q' | b'Q', [b'=', weight @ ..])) if weight.iter().all(|b| b"0.".contains(b)))
+            });
+            let admitted = [&b"text/event-stream"[..], b"text/*", b"*/*"].iter().any(|want| media.eq_ignore_ascii_case(want));
+            admitted && !refused
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_is_read_as_http_has_it() {
+        let accepts = |text: &'static str| {
+            accepts_event_stream(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(text))]))
+        };
+        assert!(accepts_event_stream(&HeaderMap::new()));
+        for text in ["text/event-stream", "*/*", "text/html, TEXT/*;q=0.1", "application/json,text/event-stream;q=0.5"]
+        {
+            assert!(accepts(text), "{text}");
+        }
+        for text in ["application/json", "text/html", "text/event-stream;q=0", "text/event-stream; q=0.000", ""] {
+            assert!(!accepts(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_is_taken_over_only_if_it_is_harmless() {
+        let id_of = |text: &str| {
+            let value = HeaderValue::from_bytes(text.as_bytes()).expect("a header value");
+            request_id(&HeaderMap::from_iter([(REQUEST_ID, value)]))
+        };
+        assert_eq!(id_of("abc-123"), "abc-123");
+        assert_ne!(id_of("a b"), "a b");
+        assert_eq!(id_of(&"x".repeat(129)).len(), 32);
+    }
+}

@@ -1,0 +1,166 @@
+//! A worker: one thread with its own runtime, listener, connections and shard of the hub.
+
+use std::cell::Cell;
+use std::future::pending;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::time::{sleep, sleep_until};
+
+use super::ServerConfig;
+use super::connection::Protocol;
+use super::site::Site;
+use crate::hub::{Shard, ShardSeed};
+use crate::shutdown::DrainWatch;
+use crate::telemetry;
+
+/// How long accepting pauses after an error that will not go away by itself at once, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The steps in which a drain ends streams.
+const DRAIN_STEP: Duration = Duration::from_millis(100);
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct Worker {
+    pub listener: TcpListener,
+    pub seed: ShardSeed,
+    pub site: Arc<Site>,
+    pub settings: ServerConfig,
+    /// Open connections of all workers.
+    pub connections: Arc<AtomicUsize>,
+    pub drain: DrainWatch,
+}
+
+impl Worker {
+    /// Starts the thread. It ends when the drain has, and its connections with it.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no event queue.
+    pub fn start(self, number: usize) -> io::Result<JoinHandle<()>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            LocalSet::new().block_on(&runtime, self.run());
+        })
+    }
+
+    async fn run(self) {
+        let Self { listener, seed, site, settings, connections, drain } = self;
+        let shard = seed.settle(Instant::now());
+        let protocol = Rc::new(Protocol::new(site, shard.clone(), &settings));
+        spawn_local(turns(shard.clone()));
+        let open = Open { here: Rc::default(), everywhere: connections, limit: settings.max_connections };
+        let mut draining = drain.clone();
+        tokio::select! {
+            () = accept(listener, &protocol, &open, &drain) => {}
+            () = draining.started() => {}
+        }
+        end_streams(&shard, settings.drain_window.0).await;
+        // Connections finish what they have under way; the process's grace time bounds this wait.
+        while open.here.get() > 0 {
+            sleep(DRAIN_STEP / 10).await;
+        }
+    }
+}
+
+/// Turns the shard whenever it has something to do.
+async fn turns(shard: Shard) {
+    loop {
+        let turn = shard.turn(Instant::now());
+        if turn.more {
+            yield_now().await;
+            continue;
+        }
+        tokio::select! {
+            () = shard.filled() => {}
+            () = sleep_until(turn.next.into()) => {}
+        }
+    }
+}
+
+/// Ends the streams in even batches over `window`, the first at once.
+async fn end_streams(shard: &Shard, window: Duration) {
+    let steps = usize::try_from(window.as_millis() / DRAIN_STEP.as_millis()).unwrap_or(usize::MAX).max(1);
+    let batch = shard.streams().div_ceil(steps).max(1);
+    while shard.drain(batch) > 0 {
+        sleep(DRAIN_STEP).await;
+    }
+}
+
+/// Counts connections, here and in the whole process.
+#[derive(Clone, Debug)]
+struct Open {
+    here: Rc<Cell<usize>>,
+    everywhere: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+impl Open {
+    fn is_full(&self) -> bool {
+        self.everywhere.load(Ordering::Relaxed) >= self.limit
+    }
+
+    fn count(&self) -> Counted {
+        self.here.set(self.here.get() + 1);
+        self.everywhere.fetch_add(1, Ordering::Relaxed);
+        Counted(self.clone())
+    }
+}
+
+/// One counted connection.
+#[derive(Debug)]
+struct Counted(Open);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.here.set(self.0.here.get() - 1);
+        self.0.everywhere.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn accept(listener: TcpListener, protocol: &Rc<Protocol>, open: &Open, drain: &DrainWatch) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+        tracing::error!("a listener could not be registered with the event queue");
+        return pending().await;
+    };
+    loop {
+        if open.is_full() {
+            // The rest wait in the kernel's queue until somebody leaves.
+            sleep(ACCEPT_PAUSE).await;
+            continue;
+        }
+        match listener.accept().await {
+            Ok((socket, _peer)) => take(socket, protocol, open, drain),
+            Err(error) => {
+                telemetry::accept_failed();
+                if !is_of_one_connection(&error) {
+                    tracing::warn!(%error, "cannot accept connections; trying again");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+fn take(socket: TcpStream, protocol: &Rc<Protocol>, open: &Open, drain: &DrainWatch) {
+    // Without it small events wait for the acknowledgement of the one before; a socket that refuses is gone already.
+    let _set = socket.set_nodelay(true);
+    let counted = open.count();
+    let serving = Rc::clone(protocol).serve(socket, drain.clone());
+    spawn_local(async move {
+        serving.await;
+        drop(counted);
+    });
+}
+
+/// Errors that say something about the connection that was to be accepted, not about accepting.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
