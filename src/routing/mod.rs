@@ -26,11 +26,15 @@ mod pattern;
 mod pointer;
 mod problem;
 mod reject;
+mod rule;
 mod source;
+mod table;
 mod template;
+mod trie;
 
 pub use config::{Binary, MappingConfig, OneOrMany};
 pub use reject::{Reason, Reject};
+pub use table::{Mapped, MappingTable};
 
 /// Longest user, channel or event name, in bytes; a longer one is a [`Reason::ValueTooLong`].
 pub const MAX_VALUE_BYTES: usize = 1024;
