@@ -48,7 +48,7 @@ pub struct IssuerConfig {
     pub secret_file: Option<String>,
     /// Whether the secret is written in base64 (any of the four alphabets of RFC 4648).
     pub secret_base64: bool,
-    /// PEM, SubjectPublicKeyInfo or a certificate.
+    /// PEM: `SubjectPublicKeyInfo`, PKCS#1 or a certificate.
     pub public_key_file: Option<String>,
     /// A JWK set (RFC 7517 §5).
     pub jwks_file: Option<String>,

@@ -1,0 +1,111 @@
+//! From credentials to an identity: the issuers, the public grants and the templates, loaded once; no sockets and no clock.
+
+use std::time::SystemTime;
+
+use super::credentials::Credentials;
+use super::grants::{Grants, MAX_GRANT_BYTES, PublicGrants};
+use super::identity::Identity;
+use super::issuer::Issuer;
+use super::object::Object;
+use super::template::Template;
+use super::token::UnverifiedToken;
+use super::{AuthConfig, AuthError};
+use crate::setting::Fault;
+
+/// Everything that decides who a request is. Read-only, so that threads share one behind an `Arc`.
+pub struct Authenticator {
+    issuers: Vec<Issuer>,
+    public: PublicGrants,
+    templates: Vec<Template>,
+    anonymous: bool,
+    max_token_bytes: u64,
+}
+
+impl Authenticator {
+    /// Reads the key files and checks every setting; on failure all faults at once, none of which quotes a key.
+    pub fn load(config: &AuthConfig) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        check_places(config, &mut faults);
+        for (index, channel) in config.public_channels.iter().enumerate() {
+            if channel.is_empty() || channel.len() > MAX_GRANT_BYTES {
+                let problem = format!("must be a channel or pattern of 1 to {MAX_GRANT_BYTES} bytes");
+                faults.push(Fault::new(format!("auth.public_channels.{index}"), problem));
+            }
+        }
+        let mut templates = Vec::new();
+        for (index, text) in config.grants.iter().enumerate() {
+            match Template::parse(text) {
+                Ok(template) => templates.push(template),
+                Err(problem) => faults.push(Fault::new(format!("auth.grants.{index}"), problem)),
+            }
+        }
+        let mut issuers = Vec::new();
+        for (index, issuer) in config.issuer.iter().enumerate() {
+            issuers.extend(Issuer::load(issuer, &format!("auth.issuer.{index}"), &mut faults));
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Self {
+            issuers,
+            public: PublicGrants::new(&config.public_channels),
+            templates,
+            anonymous: config.anonymous,
+            max_token_bytes: config.max_token_bytes.as_u64(),
+        })
+    }
+
+    /// Who the bearer of `credentials` is at `now`; without credentials the anonymous subscriber, where there may be one.
+    ///
+    /// A token that is not accepted is refused even where anonymous subscribers are welcome: its bearer believes to be
+    /// somebody.
+    pub fn authenticate(&self, credentials: Option<&Credentials>, now: SystemTime) -> Result<Identity, AuthError> {
+        let Some(credentials) = credentials else {
+            let anonymous = Identity { user: None, grants: Grants::public(&self.public), expires: None };
+            return if self.anonymous { Ok(anonymous) } else { Err(AuthError::Missing) };
+        };
+        let token = UnverifiedToken::parse(credentials.token(), self.max_token_bytes)?;
+        let claims = token.claims()?;
+        let issuer = self.verify(&token, &claims)?;
+        let expires = issuer.rules.check(&claims, now)?;
+        let user = issuer.rules.user(&claims)?;
+        let mut channels = issuer.rules.channels(&claims)?;
+        for template in &self.templates {
+            channels.extend(template.fill(&claims)?);
+        }
+        Ok(Identity { user, grants: Grants::with(&self.public, channels)?, expires })
+    }
+
+    /// The issuer whose key has signed `token`. Until then `claims` only chooses whom to ask: the issuers that require
+    /// just this `iss`, or, when there are none, those that require none.
+    fn verify(&self, token: &UnverifiedToken<'_>, claims: &Object) -> Result<&Issuer, AuthError> {
+        let iss = claims.get("iss").and_then(|iss| iss.as_str());
+        let requires = |issuer: &Issuer| issuer.rules.required_issuer().is_some_and(|name| Some(name) == iss);
+        let by_name = self.issuers.iter().any(requires);
+        let asked =
+            |issuer: &&Issuer| if by_name { requires(issuer) } else { issuer.rules.required_issuer().is_none() };
+        let mut refusal = AuthError::IssuerRefused;
+        for issuer in self.issuers.iter().filter(asked) {
+            match issuer.verify(token) {
+                Ok(()) => return Ok(issuer),
+                // The refusal of whoever came furthest is the one to tell.
+                Err(_) if refusal == AuthError::SignatureInvalid => {}
+                Err(error) => refusal = error,
+            }
+        }
+        Err(refusal)
+    }
+}
+
+/// Names that no request could carry.
+fn check_places(config: &AuthConfig, faults: &mut Vec<Fault>) {
+    for (index, name) in config.query.iter().enumerate() {
+        if name.is_empty() {
+            faults.push(Fault::new(format!("auth.query.{index}"), "must not be empty"));
+        }
+    }
+    let separator = |c: char| !c.is_ascii_graphic() || "()<>@,;:\\\"/[]?={}".contains(c);
+    if config.cookie.contains(separator) {
+        faults.push(Fault::new("auth.cookie", "must be a cookie name, a token of RFC 9110 §5.6.2"));
+    }
+}

@@ -1,0 +1,106 @@
+//! Why a request has no identity, each with a stable reason and a public sentence; statuses and headers are the server's.
+
+/// Why a request was not given an identity.
+///
+/// `Display` is the public sentence: it never holds the token, a claim's value or anything of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum AuthError {
+    #[error("a token is required")]
+    Missing,
+    #[error("the Authorization header is not one `Bearer` token")]
+    HeaderMalformed,
+    #[error("the request carries two tokens that differ")]
+    TokensDisagree,
+    #[error("the token is too long")]
+    TokenTooLong,
+    #[error("the token is not a signed JSON Web Token")]
+    TokenMalformed,
+    #[error("the token's header asks for something that is not accepted")]
+    HeaderRefused,
+    #[error("the token's algorithm is not accepted")]
+    AlgorithmRefused,
+    #[error("the token's issuer is not accepted")]
+    IssuerRefused,
+    #[error("the token names a key that is not known")]
+    KeyUnknown,
+    #[error("the token's signature does not verify")]
+    SignatureInvalid,
+    #[error("the token is not meant for this service")]
+    AudienceRefused,
+    #[error("the token has no expiry")]
+    ExpiryMissing,
+    #[error("the token has expired")]
+    Expired,
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    #[error("the token's times are not usable")]
+    TimeInvalid,
+    #[error("the token's user is not usable")]
+    UserInvalid,
+    #[error("the token's channels are not usable")]
+    ChannelsInvalid,
+    #[error("the token grants too many channels")]
+    ChannelsTooMany,
+}
+
+/// The three ways in which a bearer token can fail a request (RFC 6750 §3.1); `insufficient_scope` is decided elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// 401 without an error code: nothing was presented.
+    Credentials,
+    /// 400 `invalid_request`: the request itself is malformed.
+    InvalidRequest,
+    /// 401 `invalid_token`: what was presented is not accepted.
+    InvalidToken,
+}
+
+impl AuthError {
+    /// A stable word for a metric's label and a log line.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::HeaderMalformed => "header_malformed",
+            Self::TokensDisagree => "tokens_disagree",
+            Self::TokenTooLong => "token_too_long",
+            Self::TokenMalformed => "token_malformed",
+            Self::HeaderRefused => "header_refused",
+            Self::AlgorithmRefused => "algorithm_refused",
+            Self::IssuerRefused => "issuer_refused",
+            Self::KeyUnknown => "key_unknown",
+            Self::SignatureInvalid => "signature_invalid",
+            Self::AudienceRefused => "audience_refused",
+            Self::ExpiryMissing => "expiry_missing",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::TimeInvalid => "time_invalid",
+            Self::UserInvalid => "user_invalid",
+            Self::ChannelsInvalid => "channels_invalid",
+            Self::ChannelsTooMany => "channels_too_many",
+        }
+    }
+
+    /// What to answer, in the terms of RFC 6750 §3.1.
+    #[must_use]
+    pub const fn challenge(&self) -> Challenge {
+        match self {
+            Self::Missing => Challenge::Credentials,
+            Self::HeaderMalformed | Self::TokensDisagree => Challenge::InvalidRequest,
+            Self::TokenTooLong
+            | Self::TokenMalformed
+            | Self::HeaderRefused
+            | Self::AlgorithmRefused
+            | Self::IssuerRefused
+            | Self::KeyUnknown
+            | Self::SignatureInvalid
+            | Self::AudienceRefused
+            | Self::ExpiryMissing
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::TimeInvalid
+            | Self::UserInvalid
+            | Self::ChannelsInvalid
+            | Self::ChannelsTooMany => Challenge::InvalidToken,
+        }
+    }
+}
