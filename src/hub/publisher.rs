@@ -9,7 +9,7 @@ use super::core::Core;
 use super::ring::Entry;
 use crate::event::{Audience, Event, EventName, Position};
 use crate::sse::{self, Frame};
-use crate::telemetry::{self, SentCounters};
+use crate::telemetry::{self, stream::SentCounters};
 
 /// The writing end of the hub. Not `Clone`: one writer, hence one order.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Publisher {
         let sent = self.sent.of(&event.name);
         let id = self.core.lock().id(position);
         let frame = sse::event(id, &event.name, &event.data);
-        telemetry::event_published(event.data.len());
+        telemetry::stream::event_published(event.data.len());
         self.hand_out(Entry { position, frame, audiences: event.audiences, received, sent });
     }
 
@@ -71,7 +71,7 @@ impl Publisher {
 
 /// The `gap` event: what lies after `from` up to `to` was or may have been missed.
 pub(super) fn gap(from: &str, to: crate::event::EventId, reason: &'static str) -> Frame {
-    telemetry::gap_announced(reason);
+    telemetry::stream::gap_announced(reason);
     let data = json!({ "reason": reason, "from": from, "to": to.to_string() }).to_string();
     sse::event(to, &EventName::new("gap"), data.as_bytes())
 }

@@ -18,7 +18,7 @@ pub(super) struct Entry {
     pub(super) audiences: Vec<Audience>,
     /// When the source handed the message over.
     pub(super) received: Instant,
-    pub(super) sent: telemetry::SentCounter,
+    pub(super) sent: telemetry::stream::SentCounter,
 }
 
 impl Entry {
@@ -146,7 +146,7 @@ mod tests {
             frame: sse::event(EventId { epoch: Epoch(1), position }, &EventName::new("e"), &[b'x'; 50]),
             audiences,
             received: Instant::now(),
-            sent: telemetry::SentCounter::unnamed(),
+            sent: telemetry::stream::SentCounter::unnamed(),
         })
     }
 

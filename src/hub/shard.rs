@@ -234,7 +234,7 @@ impl Shard {
         let shared = self.core.lock();
         if position < shared.ring.floor() {
             drop(shared);
-            telemetry::subscriber_lagged();
+            telemetry::stream::lagged();
             seat.end(Ending::Lagged, None);
             return;
         }
@@ -247,7 +247,7 @@ impl Shard {
             seat.stage = Stage::Live;
         }
         drop(shared);
-        telemetry::replayed(batch.len());
+        telemetry::stream::replayed(batch.len());
         for entry in batch {
             seat.push(entry.frame.clone());
         }
@@ -289,7 +289,7 @@ impl State {
             seat.seen = entry.position;
             let waits = seat.has_waiting();
             if !seat.offer(&entry.frame, entry.received, &core.settings) {
-                telemetry::subscriber_lagged();
+                telemetry::stream::lagged();
                 seat.end(Ending::Lagged, None);
                 return;
             }

@@ -68,7 +68,7 @@ pub(crate) struct StreamBody {
 
 impl StreamBody {
     pub(crate) fn new(subscriber: Subscriber, opened: Instant) -> Self {
-        telemetry::stream_opened();
+        telemetry::stream::opened();
         Self { subscriber: Rc::new(RefCell::new(subscriber)), opened, pieces: 0 }
     }
 
@@ -84,7 +84,7 @@ impl StreamBody {
                 let chunk = chunk?;
                 if let Some(received) = chunk.received {
                     if self.pieces.is_multiple_of(LATENCY_SAMPLE) {
-                        telemetry::delivered(received.elapsed());
+                        telemetry::stream::delivered(received.elapsed());
                     }
                     self.pieces = self.pieces.wrapping_add(1);
                 }
@@ -96,7 +96,7 @@ impl StreamBody {
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
-        telemetry::stream_closed(self.opened.elapsed());
+        telemetry::stream::closed(self.opened.elapsed());
     }
 }
 

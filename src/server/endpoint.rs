@@ -98,14 +98,14 @@ pub(crate) fn channels(
             if !is_channel_name(name) {
                 return Err(Problem::CHANNEL_INVALID);
             }
-            if !identity.grants.covers(name) {
+            if !identity.grants().covers(name) {
                 return Err(Problem::CHANNEL_FORBIDDEN);
             }
             channels.push(name.as_str().into());
         }
     } else {
-        channels.extend(identity.grants.literals().cloned());
-        channels.extend(endpoint.channels.iter().filter(|name| identity.grants.covers(name.as_str())).cloned());
+        channels.extend(identity.grants().literals().cloned());
+        channels.extend(endpoint.channels.iter().filter(|name| identity.grants().covers(name.as_str())).cloned());
     }
     channels.sort();
     channels.dedup();

@@ -15,6 +15,7 @@ use super::endpoint::{Claimed, Endpoints, Wishes, channels};
 use super::problem::{Problem, unauthorized};
 use super::{CorsConfig, EndpointConfig};
 use crate::auth::{AuthConfig, Authenticator, Identity, credentials};
+use crate::event::UserId;
 use crate::hub::{Shard, StreamConfig, Subscription};
 use crate::{sse, telemetry};
 
@@ -101,12 +102,12 @@ impl Site {
         {
             Ok(identity) => identity,
             Err(error) => {
-                telemetry::auth_failed(error.reason());
+                telemetry::stream::auth_failed(error.reason());
                 tracing::debug!(request = ?request_id, reason = error.reason(), "refused");
                 return unauthorized(error);
             }
         };
-        match self.subscription(claimed, request, identity, now) {
+        match self.subscription(claimed, request, &identity, now) {
             Ok(_) if head_only => event_stream(Body::empty()),
             Ok((subscription, last_event_id)) => open(shard, &subscription, last_event_id.as_deref(), request_id),
             Err(problem) => refuse(problem),
@@ -118,20 +119,27 @@ impl Site {
         &self,
         claimed: &Claimed<'_>,
         request: &Request<B>,
-        identity: Identity,
+        identity: &Identity,
         now: SystemTime,
     ) -> Result<(Subscription, Option<String>), Problem> {
         let wishes = Wishes::read(request.uri().query(), claimed.channel)?;
-        let user = identity.user.as_ref().map(crate::event::UserId::as_str);
+        let user = identity.user().map(UserId::as_str);
         if wishes.user.is_some() && wishes.user.as_deref() != user {
             return Err(Problem::USER_MISMATCH);
         }
-        let channels = channels(&wishes, claimed.endpoint, &identity, self.stream.max_channels)?;
+        let channels = channels(&wishes, claimed.endpoint, identity, self.stream.max_channels)?;
         // The header wins: a browser sets it when it reconnects, with the query still as the page wrote it.
         let header = request.headers().get(LAST_EVENT_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-        let expires = identity.expires.map(|at| Instant::now() + at.duration_since(now).unwrap_or(Duration::ZERO));
-        let subscription =
-            Subscription { connection_id: uuid::Uuid::new_v4().to_string(), user: identity.user, channels, expires };
+        // A time too far off to be told is no end.
+        let expires = identity
+            .expires()
+            .and_then(|at| Instant::now().checked_add(at.duration_since(now).unwrap_or(Duration::ZERO)));
+        let subscription = Subscription {
+            connection_id: uuid::Uuid::new_v4().to_string(),
+            user: identity.user().cloned(),
+            channels,
+            expires,
+        };
         Ok((subscription, header.filter(|id| !id.is_empty()).or(wishes.last_event_id)))
     }
 }
@@ -150,14 +158,14 @@ fn open(
         }
         Err(_full) => {
             // Any status but 200 would make a native EventSource give up for good.
-            telemetry::connection_refused("too_many_streams");
+            telemetry::stream::refused("too_many_streams");
             event_stream(Body::full(sse::farewell(shard.jittered_retry()).payload()))
         }
     }
 }
 
 fn refuse(problem: Problem) -> Response<Body> {
-    telemetry::connection_refused(problem.code);
+    telemetry::stream::refused(problem.code);
     problem.into_response()
 }
 

@@ -138,7 +138,7 @@ async fn accept(listener: TcpListener, protocol: &Rc<Protocol>, open: &Open, dra
         match listener.accept().await {
             Ok((socket, _peer)) => take(socket, protocol, open, drain),
             Err(error) => {
-                telemetry::accept_failed();
+                telemetry::stream::accept_failed();
                 if !is_of_one_connection(&error) {
                     tracing::warn!(%error, "cannot accept connections; trying again");
                     sleep(ACCEPT_PAUSE).await;

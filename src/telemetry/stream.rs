@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use ::metrics::{Counter, counter, gauge, histogram};
 use hashbrown::HashMap;
-use metrics::{Counter, counter, gauge, histogram};
 
 use crate::event::EventName;
 
@@ -62,7 +62,7 @@ pub fn gap_announced(reason: &'static str) {
     counter!("sse_gaps_total", "reason" => reason).increment(1);
 }
 
-pub fn subscriber_lagged() {
+pub fn lagged() {
     counter!("sse_subscribers_lagged_total").increment(1);
 }
 
@@ -70,11 +70,11 @@ pub fn replayed(events: usize) {
     counter!("sse_replayed_events_total").increment(events as u64);
 }
 
-pub fn stream_opened() {
+pub fn opened() {
     gauge!("sse_active_connections").increment(1.0);
 }
 
-pub fn stream_closed(open: Duration) {
+pub fn closed(open: Duration) {
     gauge!("sse_active_connections").decrement(1.0);
     histogram!("sse_connection_duration_seconds").record(open);
 }
@@ -85,7 +85,7 @@ pub fn delivered(after: Duration) {
 }
 
 /// `error_type` is a problem code.
-pub fn connection_refused(error_type: &'static str) {
+pub fn refused(error_type: &'static str) {
     counter!("sse_connection_errors_total", "error_type" => error_type).increment(1);
 }
 

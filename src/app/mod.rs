@@ -1,0 +1,224 @@
+//! Wiring: builds the rooms from a plan, binds, starts the long-lived tasks, and ends them in order.
+
+mod plan;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{interval, timeout};
+
+pub use plan::Plan;
+
+use crate::broker::{Exchange, LinkStatus, Pipeline};
+use crate::config::Config;
+use crate::event::Epoch;
+use crate::hub::{self, MAX_SHARDS, Overview, ShardSeed};
+use crate::server::{self, Admin, Fallback, Readiness, Site, Worker};
+use crate::shutdown::Drain;
+use crate::telemetry;
+
+/// How often measured values are folded into their histograms.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Where messages come from.
+#[derive(Debug)]
+pub enum Source {
+    /// The RabbitMQ exchange of the plan.
+    Broker,
+    /// An exchange in this process.
+    Exchange(Exchange),
+}
+
+/// Why the program could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address} ({setting}): {source}")]
+    Listen { setting: &'static str, address: SocketAddr, source: io::Error },
+    #[error("cannot start a worker thread: {0}")]
+    Worker(io::Error),
+}
+
+/// The running program.
+#[derive(Debug)]
+pub struct App {
+    server: SocketAddr,
+    admin: SocketAddr,
+    overview: Overview,
+    drain: Drain,
+    draining: Arc<AtomicBool>,
+    grace: Duration,
+    stop_source: oneshot::Sender<()>,
+    source: JoinHandle<()>,
+    upkeep: [JoinHandle<()>; 2],
+}
+
+impl App {
+    /// Binds both listeners and starts everything; must be called within a tokio runtime, which carries the source and
+    /// the admin listener, while browsers are served by worker threads.
+    ///
+    /// # Errors
+    /// When an address cannot be listened on or a thread cannot be started; then nothing goes on running.
+    pub fn start(plan: Plan, source: Source, fallback: Option<Arc<dyn Fallback>>) -> Result<Self, StartError> {
+        let Plan { config, table, authenticator, link } = plan;
+        let threads = worker_threads(&config);
+        let listeners = server::bind(config.server.listen, threads)
+            .map_err(|source| StartError::Listen { setting: "server.listen", address: config.server.listen, source })?;
+        let admin_listener = server::bind(config.admin.listen, 1)
+            .map_err(|source| StartError::Listen { setting: "admin.listen", address: config.admin.listen, source })?
+            .remove(0);
+        let server = listeners[0].local_addr().map_err(StartError::Worker)?;
+        let admin = admin_listener.local_addr().map_err(StartError::Worker)?;
+
+        let (publisher, seeds, overview) = hub::open(&config.history, &config.stream, new_epoch(), threads);
+        let site = Arc::new(Site::new(
+            &config.endpoint,
+            &config.cors,
+            &config.auth,
+            authenticator,
+            &config.stream,
+            fallback,
+        ));
+        let drain = Drain::new();
+        start_workers(listeners, seeds, &site, &config, &drain).map_err(StartError::Worker)?;
+
+        let pipeline = Pipeline::new(table, publisher, config.broker.max_message_bytes);
+        let (stop_source, stopped) = oneshot::channel::<()>();
+        let stop = async {
+            // An error means that the App is gone, which is as good a reason to stop.
+            let _stopped = stopped.await;
+        };
+        let (status, source) = match source {
+            Source::Broker => (link.status(), tokio::spawn(link.run(pipeline, stop))),
+            Source::Exchange(exchange) => (exchange.status(), tokio::spawn(exchange.run(pipeline, stop))),
+        };
+        let draining = Arc::new(AtomicBool::new(false));
+        let upkeep = start_admin(admin_listener, &config, &overview, &draining, status);
+        tracing::info!(%server, %admin, threads, "listening");
+        let grace = config.server.grace.0;
+        Ok(Self { server, admin, overview, drain, draining, grace, stop_source, source, upkeep })
+    }
+
+    /// Where browsers are listened to.
+    #[must_use]
+    pub const fn server(&self) -> SocketAddr {
+        self.server
+    }
+
+    /// Where operators are listened to.
+    #[must_use]
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// A view of the streams that are open.
+    #[must_use]
+    pub const fn overview(&self) -> &Overview {
+        &self.overview
+    }
+
+    /// Ends in order: not ready, no new connections, streams in batches, requests that are under way, the source.
+    ///
+    /// Events go on until the last stream has ended. Returns within the grace time whatever is still open.
+    pub async fn stop(self) {
+        let Self { drain, draining, grace, stop_source, source, upkeep, overview, .. } = self;
+        draining.store(true, Ordering::Release);
+        tracing::info!(streams = overview.streams(), "draining");
+        let orderly = async {
+            drain.drain().await;
+            // An error means that the source has ended by itself.
+            let _told = stop_source.send(());
+            let _ended = source.await;
+        };
+        match timeout(grace, orderly).await {
+            Ok(()) => tracing::info!("stopped"),
+            Err(_elapsed) => tracing::warn!(streams = overview.streams(), "stopped at the end of the grace time"),
+        }
+        for task in upkeep {
+            task.abort();
+        }
+    }
+}
+
+/// One worker per core that this process may use, unless the configuration says how many.
+fn worker_threads(config: &Config) -> usize {
+    let threads = match config.server.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    threads.min(MAX_SHARDS)
+}
+
+/// An epoch that no other run of the program has: positions of a history in memory mean nothing after it.
+fn new_epoch() -> Epoch {
+    let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
+    // 48 bits make collisions a matter of millions of restarts, and keep ids short.
+    Epoch(high >> 16)
+}
+
+fn start_workers(
+    listeners: Vec<std::net::TcpListener>,
+    seeds: Vec<ShardSeed>,
+    site: &Arc<Site>,
+    config: &Config,
+    drain: &Drain,
+) -> io::Result<()> {
+    let connections = Arc::new(AtomicUsize::new(0));
+    for (number, (listener, seed)) in listeners.into_iter().zip(seeds).enumerate() {
+        let worker = Worker {
+            listener,
+            seed,
+            site: Arc::clone(site),
+            settings: config.server.clone(),
+            connections: Arc::clone(&connections),
+            drain: drain.watch(),
+        };
+        // The thread's end is counted by the drain.
+        let _thread = worker.start(number)?;
+    }
+    Ok(())
+}
+
+fn start_admin(
+    listener: std::net::TcpListener,
+    config: &Config,
+    overview: &Overview,
+    draining: &Arc<AtomicBool>,
+    status: LinkStatus,
+) -> [JoinHandle<()>; 2] {
+    let metrics = telemetry::metrics();
+    let needs_broker = config.admin.ready_needs_broker;
+    let (link, draining) = (status.clone(), Arc::clone(draining));
+    let readiness = move || {
+        if draining.load(Ordering::Acquire) {
+            Readiness::NotReady("draining")
+        } else if needs_broker && !link.is_connected() {
+            Readiness::NotReady("broker away")
+        } else {
+            Readiness::Ready
+        }
+    };
+    let admin = Admin {
+        metrics: metrics.clone(),
+        overview: overview.clone(),
+        readiness: Arc::new(readiness),
+        broker: Arc::new(move || status.is_connected()),
+    };
+    let serving = tokio::spawn(async move {
+        if let Err(error) = admin.serve(listener).await {
+            tracing::error!(%error, "the admin listener ended");
+        }
+    });
+    let upkeep = tokio::spawn(async move {
+        let mut ticks = interval(METRICS_UPKEEP);
+        loop {
+            ticks.tick().await;
+            metrics.run_upkeep();
+        }
+    });
+    [serving, upkeep]
+}

@@ -1,0 +1,59 @@
+//! The metrics recorder of the process: buckets, descriptions, and the handle that renders them for Prometheus.
+
+use std::sync::OnceLock;
+
+use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+const LATENCY_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const CONNECTION_SECONDS: &[f64] = &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 21600.0, 86400.0];
+const EVENT_BYTES: &[f64] = &[64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0];
+
+/// Installs the recorder on the first call; every call returns a handle to it.
+///
+/// Whoever holds a handle must have its `run_upkeep` called on a timer, or histograms grow until they are rendered.
+#[must_use]
+pub fn metrics() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(install).clone()
+}
+
+fn install() -> PrometheusHandle {
+    let buckets = [
+        ("sse_delivery_latency_seconds", LATENCY_SECONDS),
+        ("sse_connection_duration_seconds", CONNECTION_SECONDS),
+        ("sse_event_size_bytes", EVENT_BYTES),
+    ];
+    let builder = buckets.into_iter().fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
+        builder.set_buckets_for_metric(Matcher::Full(name.into()), bounds).expect("no list of buckets is empty")
+    });
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    // Another recorder in the process, as an embedding program may have, keeps its place; ours then renders nothing.
+    if ::metrics::set_global_recorder(recorder).is_err() {
+        tracing::warn!("metrics are recorded elsewhere in this process");
+    }
+    describe();
+    handle
+}
+
+fn describe() {
+    describe_gauge!("sse_active_connections", "Streams open now");
+    describe_histogram!("sse_connection_duration_seconds", Unit::Seconds, "How long streams were open");
+    describe_counter!("sse_events_sent_total", "Events handed to subscribers, by event name");
+    describe_histogram!("sse_event_size_bytes", Unit::Bytes, "Data of published events before encoding");
+    describe_counter!("sse_connection_errors_total", "Requests for a stream that were refused, by problem code");
+    describe_histogram!(
+        "sse_delivery_latency_seconds",
+        Unit::Seconds,
+        "From the broker's delivery to the socket, sampled: one piece in 16 of each stream"
+    );
+    describe_counter!("sse_subscribers_lagged_total", "Streams cut off because their queue was full");
+    describe_counter!("sse_replayed_events_total", "Events replayed to resumed streams");
+    describe_counter!("sse_gaps_total", "Gaps announced, by reason");
+    describe_counter!("auth_failures_total", "Requests without an acceptable token, by reason");
+    // Counted from zero on, so that a rate over a restart is right.
+    ::metrics::gauge!("sse_active_connections").set(0.0);
+    ::metrics::counter!("sse_subscribers_lagged_total").absolute(0);
+    ::metrics::counter!("sse_replayed_events_total").absolute(0);
+}
