@@ -91,14 +91,22 @@ impl<'de> Deserialize<'de> for Secret {
 ///
 /// `key` is the dotted path with indexes, as in `mapping.2.routing_key`; `problem` is a clause that never quotes a secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-#[error("{key}: {problem}")]
+#[error("{key}: {problem}{}", written_in.as_ref().map(|place| format!(" ({place})")).unwrap_or_default())]
 pub struct Fault {
     pub key: String,
     pub problem: String,
+    /// The file, environment variable or flag that holds the setting, where that is known.
+    pub written_in: Option<String>,
 }
 
 impl Fault {
     pub fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { key: key.into(), problem: problem.into() }
+        Self { key: key.into(), problem: problem.into(), written_in: None }
+    }
+
+    /// The same fault, said to be in that file, variable or flag.
+    #[must_use]
+    pub fn written_in(self, place: impl Into<String>) -> Self {
+        Self { written_in: Some(place.into()), ..self }
     }
 }

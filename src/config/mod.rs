@@ -1,5 +1,16 @@
 //! The whole configuration: composes the rooms' own sections. Loading and checking it live in the modules below.
 
+mod decode;
+mod environment;
+mod load;
+mod origins;
+mod shape;
+mod unknown;
+mod validate;
+
+pub use load::{DEFAULT_FILE, Draft, Flag, Loaded, Sources};
+pub use origins::Origins;
+
 use serde::{Deserialize, Serialize};
 
 use crate::auth::AuthConfig;

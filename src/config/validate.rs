@@ -1,0 +1,221 @@
+//! What a value must be beyond its type, and sections among themselves. What the rooms compile (mappings, keys) they check themselves.
+
+mod address;
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use tracing_subscriber::EnvFilter;
+
+use super::Config;
+use crate::broker::BrokerConfig;
+use crate::event::EventName;
+use crate::setting::{Fault, Secret, Span};
+
+/// Longer times are slips; far longer ones overflow the clock.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Larger sizes are slips, and may not fit into memory's own counting.
+const LARGEST: ByteSize = ByteSize::tib(1);
+/// Below this hyper cannot read a request.
+const SMALLEST_HEADER: ByteSize = ByteSize::kib(8);
+/// AMQP 0-9-1 short strings, which names of exchanges and queues and our channels are.
+const LONGEST_NAME: usize = 255;
+/// What is put behind the queue prefix to make a queue's name needs room.
+const LONGEST_PREFIX: usize = 128;
+/// Query parameters of the stream endpoint, hence not for tokens.
+const TAKEN_PARAMETERS: [&str; 4] = ["channels", "lastEventId", "last_event_id", "userId"];
+
+impl Config {
+    /// Every value that cannot work, each with its key; empty when all can.
+    #[must_use]
+    pub fn validate(&self) -> Vec<Fault> {
+        let mut found = Found::default();
+        found.server(self);
+        found.broker(&self.broker);
+        found.stream(self);
+        found.auth(self);
+        found.times(self);
+        found.sizes(self);
+        address::endpoints(&self.endpoint, &mut found);
+        address::origins(&self.cors, &mut found);
+        found.must(!self.mapping.is_empty(), "mapping", "there is no mapping, so nothing would ever be sent");
+        found.0
+    }
+}
+
+#[derive(Default)]
+struct Found(Vec<Fault>);
+
+impl Found {
+    fn must(&mut self, holds: bool, key: &str, problem: &str) {
+        if !holds {
+            self.0.push(Fault::new(key, problem));
+        }
+    }
+
+    fn positive(&mut self, key: &str, number: usize) {
+        self.must(number > 0, key, "must be at least 1");
+    }
+
+    /// A channel, literal or pattern, as it is written in a list.
+    fn channels(&mut self, key: &str, names: &[String]) {
+        for (index, name) in names.iter().enumerate() {
+            let key = format!("{key}.{index}");
+            self.must(!name.is_empty(), &key, "a channel's name must not be empty");
+            self.must(name.len() <= LONGEST_NAME, &key, "a channel's name has at most 255 bytes");
+        }
+    }
+
+    fn server(&mut self, config: &Config) {
+        let (server, admin) = (&config.server, &config.admin);
+        self.must(server.threads <= 1024, "server.threads", "must be at most 1024");
+        self.positive("server.max_connections", server.max_connections);
+        self.positive("server.max_headers", server.max_headers);
+        self.must(server.grace > server.drain_window, "server.grace", "must be longer than server.drain_window");
+        let (ours, theirs) = (server.listen, admin.listen);
+        let same_address = ours.is_ipv4() == theirs.is_ipv4()
+            && (ours.ip() == theirs.ip() || ours.ip().is_unspecified() || theirs.ip().is_unspecified());
+        let clash = ours.port() != 0 && ours.port() == theirs.port() && same_address;
+        self.must(!clash, "admin.listen", "must differ from server.listen");
+        let level = EnvFilter::try_new(&config.log.level);
+        self.must(
+            level.is_ok(),
+            "log.level",
+            "expected a level (error, warn, info, debug, trace) or filter directives",
+        );
+    }
+
+    fn broker(&mut self, broker: &BrokerConfig) {
+        let own_urls = broker.urls != BrokerConfig::default().urls;
+        let both = own_urls && broker.urls_file.is_some();
+        self.must(!both, "broker.urls_file", "either broker.urls or this, not both");
+        let any = !broker.urls.is_empty() || broker.urls_file.is_some();
+        self.must(any, "broker.urls", "there is no broker to connect to");
+        for (index, url) in broker.urls.iter().enumerate() {
+            self.must(
+                is_amqp_uri(url),
+                &format!("broker.urls.{index}"),
+                "expected amqp://user:password@host:port/vhost",
+            );
+        }
+        self.file("broker.urls_file", broker.urls_file.as_ref());
+        self.file("broker.ca_file", broker.ca_file.as_ref());
+        let (exchange, prefix) = (&broker.exchange, &broker.queue_prefix);
+        self.must(
+            !exchange.is_empty(),
+            "broker.exchange",
+            "must be named: nothing can be bound to the default exchange",
+        );
+        self.must(exchange.len() <= LONGEST_NAME, "broker.exchange", "has at most 255 bytes");
+        let reserved = "names that start with `amq.` are the broker's own";
+        self.must(!(broker.declare && exchange.starts_with("amq.")), "broker.exchange", reserved);
+        self.must(!prefix.starts_with("amq."), "broker.queue_prefix", reserved);
+        self.must(prefix.len() <= LONGEST_PREFIX, "broker.queue_prefix", "has at most 128 bytes");
+        self.must(broker.queue_max_length > 0, "broker.queue_max_length", "must be at least 1");
+        self.must(
+            broker.prefetch >= 2,
+            "broker.prefetch",
+            "must be at least 2, since messages are acknowledged together",
+        );
+        let ordered = broker.reconnect_min <= broker.reconnect_max;
+        self.must(ordered, "broker.reconnect_max", "must not be shorter than broker.reconnect_min");
+    }
+
+    fn stream(&mut self, config: &Config) {
+        let stream = &config.stream;
+        self.positive("stream.queue_events", stream.queue_events);
+        self.positive("stream.max_streams", stream.max_streams);
+        self.positive("stream.max_channels", stream.max_channels);
+        for (key, name) in
+            [("stream.heartbeat_event", &stream.heartbeat_event), ("stream.reserved_prefix", &stream.reserved_prefix)]
+        {
+            self.must(!name.contains(['\r', '\n', '\0']), key, "must not hold a line break or NUL");
+            self.must(name.len() <= LONGEST_NAME, key, "has at most 255 bytes");
+        }
+        let reserved = EventName::RESERVED.contains(&stream.heartbeat_event.as_str());
+        self.must(!reserved, "stream.heartbeat_event", "browsers or this program use that event name otherwise");
+        let prefixed = !stream.reserved_prefix.is_empty();
+        self.must(prefixed, "stream.reserved_prefix", "must not be empty, or events would pass for this program's own");
+    }
+
+    fn auth(&mut self, config: &Config) {
+        let auth = &config.auth;
+        for (index, name) in auth.query.iter().enumerate() {
+            let key = format!("auth.query.{index}");
+            self.must(!name.is_empty(), &key, "a parameter's name must not be empty");
+            self.must(!TAKEN_PARAMETERS.contains(&name.as_str()), &key, "the endpoint uses that parameter otherwise");
+            self.must(!auth.query[..index].contains(name), &key, "is listed twice");
+        }
+        let cookie = auth.cookie.bytes().all(is_token_byte);
+        self.must(cookie, "auth.cookie", "a cookie's name has letters, digits and !#$%&'*+-.^_`|~ only");
+        self.channels("auth.public_channels", &auth.public_channels);
+        let reachable = auth.anonymous || !auth.issuer.is_empty();
+        self.must(reachable, "auth.issuer", "there is no issuer and auth.anonymous is false, so nobody could listen");
+        for (index, issuer) in auth.issuer.iter().enumerate() {
+            let key = |name: &str| format!("auth.issuer.{index}.{name}");
+            let both = issuer.secret.is_some() && issuer.secret_file.is_some();
+            self.must(!both, &key("secret_file"), "either secret or secret_file, not both");
+            self.file(&key("secret_file"), issuer.secret_file.as_ref());
+            self.file(&key("public_key_file"), issuer.public_key_file.as_ref());
+            self.file(&key("jwks_file"), issuer.jwks_file.as_ref());
+            self.time(&key("leeway"), issuer.leeway, Duration::ZERO);
+        }
+    }
+
+    fn file(&mut self, key: &str, path: Option<&String>) {
+        self.must(path.is_none_or(|path| !path.is_empty()), key, "names no file; leave it out instead");
+    }
+
+    fn times(&mut self, config: &Config) {
+        let (server, broker, stream) = (&config.server, &config.broker, &config.stream);
+        let tick = Duration::from_millis(1);
+        self.time("server.header_timeout", server.header_timeout, tick);
+        self.time("server.drain_window", server.drain_window, Duration::ZERO);
+        self.time("server.grace", server.grace, tick);
+        self.time("broker.ack_interval", broker.ack_interval, tick);
+        self.time("broker.connect_timeout", broker.connect_timeout, tick);
+        self.time("broker.reconnect_min", broker.reconnect_min, tick);
+        self.time("broker.reconnect_max", broker.reconnect_max, tick);
+        // AMQP 0-9-1 §1.4.2.6: whole seconds in 16 bits.
+        self.time("broker.heartbeat", broker.heartbeat, Duration::from_secs(1));
+        let fits = u16::try_from(broker.heartbeat.0.as_secs()).is_ok();
+        self.must(fits, "broker.heartbeat", "must be at most 65535s");
+        self.time("stream.heartbeat", stream.heartbeat, tick);
+        self.time("stream.retry", stream.retry, tick);
+        self.time("stream.max_connection_age", stream.max_connection_age, Duration::ZERO);
+        self.time("cors.max_age", config.cors.max_age, Duration::ZERO);
+    }
+
+    fn time(&mut self, key: &str, time: Span, shortest: Duration) {
+        let problem = format!("must be at least {}", humantime::format_duration(shortest));
+        self.must(time.0 >= shortest, key, &problem);
+        self.must(time.0 <= LONGEST, key, "must be at most a year");
+    }
+
+    fn sizes(&mut self, config: &Config) {
+        let one = ByteSize::b(1);
+        for (key, size, smallest) in [
+            ("server.max_header_bytes", config.server.max_header_bytes, SMALLEST_HEADER),
+            ("broker.queue_max_bytes", config.broker.queue_max_bytes, one),
+            ("broker.max_message_bytes", config.broker.max_message_bytes, one),
+            ("history.memory", config.history.memory, one),
+            ("stream.queue_bytes", config.stream.queue_bytes, one),
+            ("auth.max_token_bytes", config.auth.max_token_bytes, one),
+        ] {
+            self.must(size >= smallest, key, &format!("must be at least {smallest}"));
+            self.must(size <= LARGEST, key, &format!("must be at most {LARGEST}"));
+        }
+    }
+}
+
+/// RFC 9110 §5.6.2, to which RFC 6265 §4.1.1 refers for a cookie's name.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_amqp_uri(url: &Secret) -> bool {
+    url.expose().parse::<lapin::uri::AMQPUri>().is_ok()
+}
+
+#[cfg(test)]
+mod tests;
