@@ -1,1 +1,5 @@
-//! The subcommands that are not `run`.
+//! The command line: what may be written on it, and the subcommands that are not `run`.
+
+pub mod args;
+pub mod check;
+pub mod token;

@@ -1,0 +1,127 @@
+//! `check`: every fault of the configuration at once, the rooms' own included, or one line on what would run.
+
+use std::io::{self, Write};
+
+use crate::config::{Config, Draft, Loaded, Sources};
+use crate::setting::Fault;
+
+/// The exit code of a configuration that cannot run, for every command.
+pub const FAULTY: u8 = 2;
+
+/// A configuration that every room takes, and what may be noticed about it.
+#[derive(Debug)]
+pub struct Checked {
+    pub loaded: Loaded,
+    /// What is in order but probably not meant.
+    pub warnings: Vec<Fault>,
+    binding_keys: Option<usize>,
+}
+
+/// Loads the configuration and asks every room; all faults at once.
+pub fn load(sources: &Sources) -> Result<Checked, Vec<Fault>> {
+    let mut draft = Draft::read(sources);
+    let rooms = Rooms::ask(draft.config());
+    draft.report(rooms.faults);
+    let loaded = draft.finish()?;
+    let warnings = rooms.warnings.into_iter().map(|warning| loaded.origins.locate(warning)).collect();
+    Ok(Checked { loaded, warnings, binding_keys: rooms.binding_keys })
+}
+
+/// What the rooms say about their own sections.
+#[derive(Default)]
+struct Rooms {
+    faults: Vec<Fault>,
+    warnings: Vec<Fault>,
+    binding_keys: Option<usize>,
+}
+
+impl Rooms {
+    /// The one place where a room that compiles its settings is asked for what is wrong with them.
+    fn ask(_config: &Config) -> Self {
+        Self::default()
+    }
+}
+
+/// Checks and says so: faults and warnings to `problems`, the summary to `out`. Returns the exit code.
+pub fn check(sources: &Sources, out: &mut impl Write, problems: &mut impl Write) -> io::Result<u8> {
+    match load(sources) {
+        Ok(checked) => {
+            for warning in &checked.warnings {
+                writeln!(problems, "warning: {warning}")?;
+            }
+            writeln!(out, "{}", summary(&checked))?;
+            Ok(0)
+        }
+        Err(faults) => {
+            list(&faults, problems)?;
+            Ok(FAULTY)
+        }
+    }
+}
+
+/// One line a fault, and their number when there are several.
+pub fn list(faults: &[Fault], problems: &mut impl Write) -> io::Result<()> {
+    for fault in faults {
+        writeln!(problems, "error: {fault}")?;
+    }
+    if faults.len() > 1 {
+        writeln!(problems, "{} faults; nothing was started", faults.len())?;
+    }
+    Ok(())
+}
+
+fn summary(checked: &Checked) -> String {
+    let config = &checked.loaded.config;
+    let keys = checked.binding_keys.map(|keys| format!(" with {}", count(keys, "binding key"))).unwrap_or_default();
+    format!(
+        "ok: exchange `{}`, {}{keys}, {}, {}",
+        config.broker.exchange.escape_debug(),
+        count(config.mapping.len(), "mapping"),
+        count(config.endpoint.len(), "endpoint"),
+        count(config.auth.issuer.len(), "issuer"),
+    )
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn check_text(text: &str) -> (u8, String, String) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("cottontail.toml");
+        fs::write(&file, text).unwrap();
+        let (mut out, mut problems) = (Vec::new(), Vec::new());
+        let sources = Sources { file: Some(file), ..Sources::default() };
+        let code = check(&sources, &mut out, &mut problems).unwrap();
+        (code, String::from_utf8(out).unwrap(), String::from_utf8(problems).unwrap())
+    }
+
+    #[test]
+    fn a_sound_configuration_is_summed_up_in_one_line() {
+        let (code, out, problems) = check_text(
+            "[[auth.issuer]]\nalgorithms = [\"HS256\"]\nsecret = \"0123456789abcdef0123456789abcdef\"\n\
+             [[mapping]]\nrouting_key = \"user.{user}.#\"\nuser = \"{user}\"\n",
+        );
+        assert_eq!((code, problems.as_str()), (0, ""));
+        assert!(out.starts_with("ok: exchange `events`, 1 mapping"), "{out}");
+        assert!(out.ends_with("1 endpoint, 1 issuer\n"), "{out}");
+    }
+
+    #[test]
+    fn every_fault_is_listed_and_the_exit_code_is_2() {
+        let (code, out, problems) = check_text("[broker]\nexchnage = \"x\"\nprefetch = 1\n");
+        assert_eq!((code, out.as_str()), (2, ""));
+        let lines: Vec<&str> = problems.lines().collect();
+        assert!(lines[0].starts_with("error: broker.exchnage: there is no such setting"), "{problems}");
+        assert!(lines[0].ends_with("cottontail.toml)"), "{problems}");
+        for key in ["broker.prefetch", "auth.issuer", "mapping"] {
+            assert!(problems.contains(&format!("error: {key}: ")), "{problems}");
+        }
+        assert_eq!(lines.last(), Some(&"4 faults; nothing was started"));
+    }
+}
