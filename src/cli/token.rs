@@ -91,11 +91,10 @@ fn secret(issuer: &IssuerConfig) -> Result<Vec<u8>, MintError> {
     let bytes = match (&issuer.secret, &issuer.secret_file) {
         (Some(secret), _) => secret.expose().as_bytes().to_vec(),
         (None, Some(file)) => {
-            let mut bytes = fs::read(file).map_err(MintError::SecretFile)?;
-            // Editors and `echo` end a file with a line break that is not meant.
-            let meant = bytes.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
-            bytes.truncate(meant);
-            bytes
+            let bytes = fs::read(file).map_err(MintError::SecretFile)?;
+            // An editor ends a file with a newline that is no part of the secret.
+            let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+            bytes.strip_suffix(b"\r").unwrap_or(bytes).to_vec()
         }
         (None, None) => return Err(MintError::NotOurs),
     };

@@ -151,15 +151,6 @@ impl Found {
         self.channels("auth.public_channels", &auth.public_channels);
         let reachable = auth.anonymous || !auth.issuer.is_empty();
         self.must(reachable, "auth.issuer", "there is no issuer and auth.anonymous is false, so nobody could listen");
-        for (index, issuer) in auth.issuer.iter().enumerate() {
-            let key = |name: &str| format!("auth.issuer.{index}.{name}");
-            let both = issuer.secret.is_some() && issuer.secret_file.is_some();
-            self.must(!both, &key("secret_file"), "either secret or secret_file, not both");
-            self.file(&key("secret_file"), issuer.secret_file.as_ref());
-            self.file(&key("public_key_file"), issuer.public_key_file.as_ref());
-            self.file(&key("jwks_file"), issuer.jwks_file.as_ref());
-            self.time(&key("leeway"), issuer.leeway, Duration::ZERO);
-        }
     }
 
     fn file(&mut self, key: &str, path: Option<&String>) {
