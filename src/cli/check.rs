@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
+use crate::auth::Authenticator;
 use crate::config::{Config, Draft, Loaded, Sources};
+use crate::routing::MappingTable;
 use crate::setting::Fault;
 
 /// The exit code of a configuration that cannot run, for every command.
@@ -14,7 +16,7 @@ pub struct Checked {
     pub loaded: Loaded,
     /// What is in order but probably not meant.
     pub warnings: Vec<Fault>,
-    binding_keys: Option<usize>,
+    binding_keys: usize,
 }
 
 /// Loads the configuration and asks every room; all faults at once.
@@ -32,13 +34,24 @@ pub fn load(sources: &Sources) -> Result<Checked, Vec<Fault>> {
 struct Rooms {
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
-    binding_keys: Option<usize>,
+    binding_keys: usize,
 }
 
 impl Rooms {
     /// The one place where a room that compiles its settings is asked for what is wrong with them.
-    fn ask(_config: &Config) -> Self {
-        Self::default()
+    fn ask(config: &Config) -> Self {
+        let mut said = Self::default();
+        match MappingTable::compile(&config.mapping, &config.stream.reserved_prefix) {
+            Ok(table) => {
+                said.warnings = table.unreachable();
+                said.binding_keys = table.binding_keys().len();
+            }
+            Err(faults) => said.faults.extend(faults),
+        }
+        if let Err(faults) = Authenticator::load(&config.auth) {
+            said.faults.extend(faults);
+        }
+        said
     }
 }
 
@@ -72,11 +85,11 @@ pub fn list(faults: &[Fault], problems: &mut impl Write) -> io::Result<()> {
 
 fn summary(checked: &Checked) -> String {
     let config = &checked.loaded.config;
-    let keys = checked.binding_keys.map(|keys| format!(" with {}", count(keys, "binding key"))).unwrap_or_default();
     format!(
-        "ok: exchange `{}`, {}{keys}, {}, {}",
+        "ok: exchange `{}`, {} with {}, {}, {}",
         config.broker.exchange.escape_debug(),
         count(config.mapping.len(), "mapping"),
+        count(checked.binding_keys, "binding key"),
         count(config.endpoint.len(), "endpoint"),
         count(config.auth.issuer.len(), "issuer"),
     )
@@ -108,8 +121,28 @@ mod tests {
              [[mapping]]\nrouting_key = \"user.{user}.#\"\nuser = \"{user}\"\n",
         );
         assert_eq!((code, problems.as_str()), (0, ""));
-        assert!(out.starts_with("ok: exchange `events`, 1 mapping"), "{out}");
-        assert!(out.ends_with("1 endpoint, 1 issuer\n"), "{out}");
+        assert_eq!(out, "ok: exchange `events`, 1 mapping with 1 binding key, 1 endpoint, 1 issuer\n");
+    }
+
+    #[test]
+    fn a_mapping_that_nothing_reaches_is_a_warning_with_its_place() {
+        let all = "[[mapping]]\nrouting_key = \"#\"\neveryone = true\n";
+        let (code, _, problems) = check_text(&format!("auth.anonymous = true\n{all}{all}"));
+        assert_eq!(code, 0, "{problems}");
+        assert!(problems.starts_with("warning: mapping.1"), "{problems}");
+        assert!(problems.ends_with("cottontail.toml)\n"), "{problems}");
+    }
+
+    #[test]
+    fn faults_of_the_rooms_stand_beside_those_of_values() {
+        let (code, _, problems) = check_text(
+            "[broker]\nprefetch = 1\n[[auth.issuer]]\nalgorithms = [\"HS999\"]\n\
+             [[mapping]]\nrouting_key = \"{a\"\nuser = \"x\"\n",
+        );
+        assert_eq!(code, 2);
+        for key in ["broker.prefetch", "auth.issuer.0.algorithms.0", "mapping.0.routing_key"] {
+            assert!(problems.contains(&format!("error: {key}: ")), "{problems}");
+        }
     }
 
     #[test]
