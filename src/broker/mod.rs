@@ -1,5 +1,25 @@
 //! Where messages come from: the link to RabbitMQ and the in-process exchange of `dev`, both feeding one pipeline into the hub.
 
+mod address;
+mod backoff;
 mod config;
+mod decode;
+mod dial;
+mod exchange;
+mod failure;
+mod link;
+mod outage;
+mod pipeline;
+mod publish;
+mod session;
+mod status;
+mod throttle;
+mod topology;
 
 pub use config::BrokerConfig;
+pub use exchange::{Exchange, ExchangeHandle, Full};
+pub use failure::Failure;
+pub use link::Link;
+pub use pipeline::{Intake, Pipeline};
+pub use publish::publish_once;
+pub use status::{LinkState, LinkStatus};

@@ -1,5 +1,6 @@
 //! Tracing set-up, and every metric's name in one place with a function for each thing that happens.
 
+pub mod amqp;
 mod log;
 mod metrics;
 pub mod stream;

@@ -1,0 +1,191 @@
+//! Keeps one consumer at RabbitMQ alive: session after session until it is told to stop, and what is said about it.
+
+use std::pin::{Pin, pin};
+use std::time::Instant;
+
+use super::BrokerConfig;
+use super::address::{Address, Endpoints};
+use super::backoff::Backoff;
+use super::dial::Dialer;
+use super::failure::Failure;
+use super::outage::Outage;
+use super::pipeline::Intake;
+use super::session::{Flow, Sequence, Session};
+use super::status::{LinkStatus, LinkStatusWriter};
+use super::topology::Topology;
+use crate::setting::Fault;
+use crate::telemetry::amqp;
+
+/// The reason given for a gap that an outage may have left.
+const RECONNECTED: &str = "broker_reconnected";
+
+/// The link to the exchange of `[broker]`.
+///
+/// The queue dies with its connection, so messages of an outage are lost: each one that ends is told to the intake.
+pub struct Link {
+    dialer: Dialer,
+    endpoints: Endpoints,
+    topology: Topology,
+    flow: Flow,
+    backoff: Backoff,
+    status: LinkStatusWriter,
+    sequence: Sequence,
+    outage: Option<Outage>,
+}
+
+impl Link {
+    /// Checks the whole section; nothing is connected before `run`.
+    pub fn new(config: &BrokerConfig, binding_keys: Vec<String>) -> Result<Self, Vec<Fault>> {
+        let mut faults = flow_faults(config);
+        let mut sound = |found: Vec<Fault>| faults.extend(found);
+        let endpoints = Endpoints::from_config(config).map_err(&mut sound).ok();
+        let any_tls = endpoints.as_ref().is_some_and(Endpoints::any_tls);
+        let dialer = Dialer::new(config, any_tls).map_err(&mut sound).ok();
+        let topology = Topology::new(config, binding_keys).map_err(&mut sound).ok();
+        let (Some(endpoints), Some(dialer), Some(topology), true) = (endpoints, dialer, topology, faults.is_empty())
+        else {
+            return Err(faults);
+        };
+        Ok(Self {
+            dialer,
+            endpoints,
+            topology,
+            flow: Flow {
+                prefetch: config.prefetch,
+                ack_interval: config.ack_interval.0,
+                setup_limit: config.connect_timeout.0,
+            },
+            backoff: Backoff::new(config.reconnect_min.0, config.reconnect_max.0),
+            status: LinkStatusWriter::new(false),
+            sequence: Sequence::default(),
+            outage: None,
+        })
+    }
+
+    #[must_use]
+    pub fn status(&self) -> LinkStatus {
+        self.status.status()
+    }
+
+    /// Consumes into `intake` until `stop` resolves; then the consumer is cancelled and what was taken is acknowledged.
+    pub async fn run<I: Intake>(mut self, mut intake: I, stop: impl Future<Output = ()> + Send) {
+        amqp::connected(false);
+        let mut stop = pin!(stop);
+        loop {
+            let address = self.endpoints.rotate();
+            let Err(failure) = self.attempt(&address, &mut intake, stop.as_mut()).await else { break };
+            self.away(&address, &failure);
+            tokio::select! {
+                () = &mut stop => break,
+                () = tokio::time::sleep(self.backoff.wait()) => {}
+            }
+        }
+        self.status.down(None);
+        amqp::connected(false);
+    }
+
+    /// One session, from its first packet to its last; `Ok` when it ended because of `stop`.
+    async fn attempt<I: Intake, S: Future<Output = ()>>(
+        &mut self,
+        address: &Address,
+        intake: &mut I,
+        mut stop: Pin<&mut S>,
+    ) -> Result<(), Failure> {
+        let opening = Session::open(&self.dialer, address, &self.topology, self.flow);
+        let mut session = tokio::select! {
+            biased;
+            () = &mut stop => return Ok(()),
+            session = opening => session?,
+        };
+        let start = Instant::now();
+        self.established(start, address, intake);
+        let outcome = session.run(intake, &mut self.sequence, stop).await;
+        session.close().await;
+        if start.elapsed() >= self.backoff.steady() {
+            self.backoff.reset();
+        }
+        outcome
+    }
+
+    fn established<I: Intake>(&mut self, now: Instant, address: &Address, intake: &mut I) {
+        if let Some(outage) = self.outage.take() {
+            // It takes an offset, so that whoever joined after it stands behind it and is not told of it later.
+            intake.interrupted(self.sequence.next(), RECONNECTED);
+            amqp::reconnected();
+            let away = humantime::format_duration(std::time::Duration::from_secs(outage.lasted(now).as_secs()));
+            tracing::info!(broker = %address, %away, "messages are consumed again");
+        } else {
+            tracing::info!(broker = %address, "messages are consumed");
+        }
+        amqp::connected(true);
+        self.status.up();
+    }
+
+    fn away(&mut self, address: &Address, failure: &Failure) {
+        let now = Instant::now();
+        let sentence = failure.to_string();
+        if matches!(failure, Failure::Poison) {
+            amqp::unmapped("unreadable");
+        }
+        amqp::connected(false);
+        self.status.down(Some(&sentence));
+        let outage = self.outage.get_or_insert_with(|| Outage::begin(now));
+        if let Some(suppressed) = outage.failed(now, format!("{address} {sentence}")) {
+            tracing::warn!(broker = %address, suppressed, "no messages come, trying again: {sentence}");
+        }
+    }
+}
+
+fn flow_faults(config: &BrokerConfig) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if config.prefetch == 0 {
+        // AMQP's word for no limit at all.
+        faults.push(Fault::new("broker.prefetch", "must be more than 0"));
+    }
+    if config.ack_interval.0.is_zero() {
+        faults.push(Fault::new("broker.ack_interval", "must be longer than 0"));
+    }
+    if config.reconnect_min.0.is_zero() {
+        faults.push(Fault::new("broker.reconnect_min", "must be longer than 0"));
+    }
+    if config.reconnect_max < config.reconnect_min {
+        faults.push(Fault::new("broker.reconnect_max", "must not be shorter than broker.reconnect_min"));
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::setting::{Secret, Span};
+
+    #[test]
+    fn every_fault_of_the_section_comes_at_once() {
+        let config = BrokerConfig {
+            urls: vec![Secret::new("http://mq")],
+            exchange: String::new(),
+            prefetch: 0,
+            heartbeat: Span::from_millis(500),
+            ack_interval: Span::from_secs(0),
+            reconnect_min: Span::from_secs(20),
+            ..BrokerConfig::default()
+        };
+        let faults = Link::new(&config, Vec::new()).err().unwrap_or_default();
+        let mut keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        keys.sort_unstable();
+        let expected = [
+            "broker.ack_interval",
+            "broker.exchange",
+            "broker.heartbeat",
+            "broker.prefetch",
+            "broker.reconnect_max",
+            "broker.urls.0",
+        ];
+        assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn the_defaults_are_sound() {
+        assert!(Link::new(&BrokerConfig::default(), vec!["#".into()]).is_ok());
+    }
+}

@@ -1,0 +1,172 @@
+//! One connection's life as a consumer: from dialling to the last acknowledgement; when to try again is the link's.
+
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use futures_util::{Stream, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Consumer, Event};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+
+use super::address::Address;
+use super::decode;
+use super::dial::{Dialer, Wire};
+use super::failure::{Failure, Step};
+use super::pipeline::{Intake, excerpt};
+use super::topology::Topology;
+
+/// How messages are taken from the broker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flow {
+    pub(super) prefetch: u16,
+    pub(super) ack_interval: Duration,
+    /// For everything between the open connection and the first message.
+    pub(super) setup_limit: Duration,
+}
+
+/// The offsets of a source that has none of its own: 1, 2, 3, ….
+#[derive(Debug, Default)]
+pub(super) struct Sequence(u64);
+
+impl Sequence {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+}
+
+/// A connection from which messages come.
+pub(super) struct Session {
+    wire: Wire,
+    channel: Channel,
+    consumer: Consumer,
+    flow: Flow,
+    /// The highest delivery tag that was dealt with and is not acknowledged, and how many are.
+    unacknowledged: (u64, u16),
+}
+
+impl Session {
+    /// Connects, makes the queue exist and starts to consume it. Dropping the future cuts the connection.
+    pub(super) async fn open(
+        dialer: &Dialer,
+        address: &Address,
+        topology: &Topology,
+        flow: Flow,
+    ) -> Result<Self, Failure> {
+        let wire = dialer.dial(address).await?;
+        let consuming = timeout(flow.setup_limit, consume(&wire, topology, flow.prefetch)).await;
+        match consuming.unwrap_or(Err(Failure::Timeout)) {
+            Ok((channel, consumer)) => Ok(Self { wire, channel, consumer, flow, unacknowledged: (0, 0) }),
+            Err(failure) => {
+                wire.close().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Feeds `intake` until `stop` resolves (`Ok`) or no more messages come.
+    pub(super) async fn run<I: Intake, S: Future<Output = ()>>(
+        &mut self,
+        intake: &mut I,
+        sequence: &mut Sequence,
+        mut stop: Pin<&mut S>,
+    ) -> Result<(), Failure> {
+        let mut events = std::pin::pin!(self.wire.connection.events_listener());
+        let mut flush = acknowledgement_timer(self.flow.ack_interval);
+        let batch = (self.flow.prefetch / 2).max(1);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => return Ok(()),
+                event = next_event(events.as_mut()) => note(&event),
+                _ = flush.tick(), if self.unacknowledged.1 > 0 => self.acknowledge().await,
+                delivery = next_delivery(intake, &mut self.consumer) => {
+                    let Some(delivery) = delivery else { return Err(self.why_ended()) };
+                    let delivery = delivery.map_err(|error| Failure::of(error, Step::Consume))?;
+                    let (received, tag) = (Instant::now(), delivery.delivery_tag);
+                    intake.accept(sequence.next(), received, &decode::message(delivery));
+                    self.unacknowledged = (tag, self.unacknowledged.1 + 1);
+                    if self.unacknowledged.1 >= batch {
+                        self.acknowledge().await;
+                    }
+                    // A consumer with messages waiting never yields to the runtime by itself.
+                    tokio::task::coop::consume_budget().await;
+                }
+            }
+        }
+    }
+
+    async fn acknowledge(&mut self) {
+        let (tag, _) = std::mem::take(&mut self.unacknowledged);
+        // It fails only when the channel is gone; the consumer then says why, after the messages it still holds.
+        let _ = self.channel.basic_ack(tag, BasicAckOptions { multiple: true }).await;
+    }
+
+    /// The consumer ended without an error.
+    fn why_ended(&self) -> Failure {
+        if self.wire.connection.status().connected() {
+            Failure::ConsumerCancelled
+        } else {
+            Failure::Lost(std::io::ErrorKind::ConnectionAborted.into())
+        }
+    }
+
+    /// Acknowledges what was dealt with and closes, all within a time limit.
+    pub(super) async fn close(mut self) {
+        let goodbye = async {
+            // Should the channel be gone already, both are refused at once.
+            let _ = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await;
+            if self.unacknowledged.1 > 0 {
+                self.acknowledge().await;
+            }
+        };
+        if timeout(super::dial::CLOSE_LIMIT, goodbye).await.is_ok() {
+            self.wire.close().await;
+        }
+    }
+}
+
+async fn consume(wire: &Wire, topology: &Topology, prefetch: u16) -> Result<(Channel, Consumer), Failure> {
+    let failure = |error| Failure::of(error, Step::Consume);
+    let channel = wire.connection.create_channel().await.map_err(failure)?;
+    let queue = topology.establish(&channel).await?;
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(failure)?;
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    let consumer = channel.basic_consume(queue, ShortString::default(), options, arguments).await.map_err(failure)?;
+    Ok((channel, consumer))
+}
+
+/// The next message, not before `intake` is ready for it. Cancel-safe; not to be called again after `None`,
+/// since the consumer would then wait for ever.
+async fn next_delivery<I: Intake>(intake: &I, consumer: &mut Consumer) -> Option<lapin::Result<Delivery>> {
+    intake.ready().await;
+    consumer.next().await
+}
+
+async fn next_event(mut events: Pin<&mut impl Stream<Item = Event>>) -> Event {
+    match events.next().await {
+        Some(event) => event,
+        // The consumer ends as well, and says why.
+        None => std::future::pending().await,
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "lapin keeps its list of events open")]
+fn note(event: &Event) {
+    match event {
+        Event::ConnectionBlocked(reason) => {
+            let reason = excerpt(reason, 200);
+            tracing::warn!(reason, "the broker blocks publishers; no new messages come until it has recovered");
+        }
+        Event::ConnectionUnblocked => tracing::info!("the broker takes messages from publishers again"),
+        _ => {}
+    }
+}
+
+fn acknowledgement_timer(every: Duration) -> Interval {
+    let mut timer = interval(every);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer
+}

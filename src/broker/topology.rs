@@ -1,0 +1,140 @@
+//! What this process needs to exist at the broker: the exchange, a queue of its own, and the bindings between them.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, ExchangeKind};
+
+use super::BrokerConfig;
+use super::address::SHORT_STRING_BYTES;
+use super::failure::{Failure, Step};
+use crate::setting::Fault;
+
+/// Bytes of the random part of a queue's name, with its dot.
+const SUFFIX_BYTES: usize = 17;
+
+/// Exchange, queue and bindings, checked to be sayable in AMQP.
+#[derive(Debug)]
+pub(super) struct Topology {
+    exchange: ShortString,
+    declare: bool,
+    queue_prefix: String,
+    queue_arguments: FieldTable,
+    binding_keys: Vec<ShortString>,
+}
+
+impl Topology {
+    pub(super) fn new(config: &BrokerConfig, binding_keys: Vec<String>) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut fault = |key: &str, problem: &str| faults.push(Fault::new(key, problem));
+        // The default exchange has no name and takes no bindings (AMQP 0-9-1 §3.1.3.1).
+        if config.exchange.is_empty() {
+            fault("broker.exchange", "names no exchange");
+        }
+        if config.queue_prefix.is_empty() || config.queue_prefix.starts_with("amq.") {
+            fault("broker.queue_prefix", "must not be empty or start with `amq.`, which the broker keeps for itself");
+        }
+        if config.queue_prefix.len() > SHORT_STRING_BYTES - SUFFIX_BYTES {
+            fault("broker.queue_prefix", "is too long");
+        }
+        if config.queue_max_length == 0 {
+            fault("broker.queue_max_length", "must be more than 0");
+        }
+        if config.queue_max_bytes.as_u64() == 0 {
+            fault("broker.queue_max_bytes", "must be more than 0");
+        }
+        let exchange = ShortString::try_new(config.exchange.as_str())
+            .map_err(|_| fault("broker.exchange", "is longer than 255 bytes"))
+            .unwrap_or_default();
+        let binding_keys = binding_keys
+            .into_iter()
+            .map(ShortString::try_new)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| fault("mapping", "has a routing_key whose binding key is longer than 255 bytes"))
+            .unwrap_or_default();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let queue_arguments = queue_arguments(config);
+        Ok(Self {
+            exchange,
+            declare: config.declare,
+            queue_prefix: config.queue_prefix.clone(),
+            queue_arguments,
+            binding_keys,
+        })
+    }
+
+    /// Makes all of it exist and gives the queue's name, which is a new one at each call:
+    /// the broker may not have noticed yet that the connection before this one, and its queue, are gone.
+    pub(super) async fn establish(&self, channel: &Channel) -> Result<ShortString, Failure> {
+        let (step, options) = if self.declare {
+            (Step::DeclareExchange, ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() })
+        } else {
+            // Passively: it needs no right to configure, and takes an exchange of any type as it is.
+            (Step::CheckExchange, ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() })
+        };
+        channel
+            .exchange_declare(self.exchange.clone(), ExchangeKind::Topic, options, FieldTable::default())
+            .await
+            .map_err(|error| Failure::of(error, step))?;
+        let name = format!("{}.{:016x}", self.queue_prefix, fastrand::u64(..));
+        let name = ShortString::try_new(name).expect("the prefix was checked to leave room");
+        let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+        channel
+            .queue_declare(name.clone(), options, self.queue_arguments.clone())
+            .await
+            .map_err(|error| Failure::of(error, Step::DeclareQueue))?;
+        // All on their way before the first answer is awaited.
+        try_join_all(self.binding_keys.iter().map(|key| {
+            let (queue, exchange) = (name.clone(), self.exchange.clone());
+            channel.queue_bind(queue, exchange, key.clone(), QueueBindOptions::default(), FieldTable::default())
+        }))
+        .await
+        .map_err(|error| Failure::of(error, Step::Bind))?;
+        Ok(name)
+    }
+}
+
+/// A queue that sheds its oldest messages, so that a sidecar that falls behind never fills the broker's memory.
+fn queue_arguments(config: &BrokerConfig) -> FieldTable {
+    let bytes = i64::try_from(config.queue_max_bytes.as_u64()).unwrap_or(i64::MAX);
+    FieldTable::from(BTreeMap::from([
+        ("x-max-length".into(), AMQPValue::LongLongInt(config.queue_max_length.into())),
+        ("x-max-length-bytes".into(), AMQPValue::LongLongInt(bytes)),
+        ("x-overflow".into(), AMQPValue::LongString("drop-head".into())),
+        // Said, since a vhost may have another default, and only a classic queue can be exclusive.
+        ("x-queue-type".into(), AMQPValue::LongString("classic".into())),
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytesize::ByteSize;
+
+    #[test]
+    fn every_name_that_amqp_cannot_say_is_a_fault() {
+        let config = BrokerConfig {
+            exchange: "e".repeat(256),
+            queue_prefix: "q".repeat(240),
+            queue_max_length: 0,
+            queue_max_bytes: ByteSize::b(0),
+            ..BrokerConfig::default()
+        };
+        let faults = Topology::new(&config, vec!["k".repeat(256)]).expect_err("five faults");
+        let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        let expected =
+            ["broker.queue_prefix", "broker.queue_max_length", "broker.queue_max_bytes", "broker.exchange", "mapping"];
+        assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn the_longest_prefix_leaves_room_for_a_name() {
+        let config = BrokerConfig { queue_prefix: "q".repeat(238), ..BrokerConfig::default() };
+        assert!(Topology::new(&config, Vec::new()).is_ok());
+        assert_eq!(format!("{}.{:016x}", config.queue_prefix, 0).len(), SHORT_STRING_BYTES);
+    }
+}
