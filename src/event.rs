@@ -114,13 +114,30 @@ pub enum Scalar {
     Unusable,
 }
 
+/// The basic properties of AMQP 0-9-1 §1.8.3 (class basic) under their AMQP names, with `_`.
+pub const PROPERTIES: [&str; 13] = [
+    "app_id",
+    "cluster_id",
+    "content_encoding",
+    "content_type",
+    "correlation_id",
+    "delivery_mode",
+    "expiration",
+    "message_id",
+    "priority",
+    "reply_to",
+    "timestamp",
+    "type",
+    "user_id",
+];
+
 /// One message as the mappings see it, from whatever source.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Message {
     pub routing_key: String,
     /// Headers by name; a name occurs at most once (AMQP 0-9-1 §4.2.5.5 leaves duplicates undefined).
     pub headers: Vec<(String, Scalar)>,
-    /// AMQP basic properties under their AMQP names with `_` (`type`, `message_id`, `app_id`, `content_type`, …).
+    /// Those of [`PROPERTIES`] that the message has.
     pub properties: Vec<(&'static str, Scalar)>,
     pub body: Bytes,
 }

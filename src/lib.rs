@@ -18,4 +18,6 @@ pub mod server;
 
 pub mod config;
 
+pub mod app;
+
 pub mod cli;

@@ -12,6 +12,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 
+use plan::Rooms;
+
 pub use plan::Plan;
 
 use crate::broker::{Exchange, LinkStatus, Pipeline};
@@ -64,10 +66,14 @@ impl App {
     /// # Errors
     /// When an address cannot be listened on or a thread cannot be started; then nothing goes on running.
     pub fn start(plan: Plan, source: Source, fallback: Option<Arc<dyn Fallback>>) -> Result<Self, StartError> {
-        let Plan { config, table, authenticator, link } = plan;
+        let Plan { config, rooms, .. } = plan;
+        let Rooms { table, authenticator, link } = rooms;
         let threads = worker_threads(&config);
-        let listeners = server::bind(config.server.listen, threads)
-            .map_err(|source| StartError::Listen { setting: "server.listen", address: config.server.listen, source })?;
+        let listeners = server::bind(config.server.listen, threads).map_err(|source| StartError::Listen {
+            setting: "server.listen",
+            address: config.server.listen,
+            source,
+        })?;
         let admin_listener = server::bind(config.admin.listen, 1)
             .map_err(|source| StartError::Listen { setting: "admin.listen", address: config.admin.listen, source })?
             .remove(0);
@@ -75,14 +81,8 @@ impl App {
         let admin = admin_listener.local_addr().map_err(StartError::Worker)?;
 
         let (publisher, seeds, overview) = hub::open(&config.history, &config.stream, new_epoch(), threads);
-        let site = Arc::new(Site::new(
-            &config.endpoint,
-            &config.cors,
-            &config.auth,
-            authenticator,
-            &config.stream,
-            fallback,
-        ));
+        let site =
+            Arc::new(Site::new(&config.endpoint, &config.cors, &config.auth, authenticator, &config.stream, fallback));
         let drain = Drain::new();
         start_workers(listeners, seeds, &site, &config, &drain).map_err(StartError::Worker)?;
 

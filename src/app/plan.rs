@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::auth::Authenticator;
 use crate::broker::Link;
-use crate::config::Config;
+use crate::config::{Config, Draft, Sources};
 use crate::routing::MappingTable;
 use crate::setting::Fault;
 
@@ -12,30 +12,66 @@ use crate::setting::Fault;
 #[derive(Debug)]
 pub struct Plan {
     pub(super) config: Config,
+    pub(super) rooms: Rooms,
+    warnings: Vec<Fault>,
+}
+
+/// The rooms that compile their settings.
+pub(super) struct Rooms {
     pub(super) table: Arc<MappingTable>,
     pub(super) authenticator: Authenticator,
     pub(super) link: Link,
 }
 
+impl std::fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rooms").finish_non_exhaustive()
+    }
+}
+
+impl Rooms {
+    /// Builds every room, or says everything that is wrong with any of them.
+    fn build(config: &Config) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut collect = |found: Vec<Fault>| faults.extend(found);
+        let table = MappingTable::compile(&config.mapping, &config.stream.reserved_prefix).map_err(&mut collect).ok();
+        let authenticator = Authenticator::load(&config.auth).map_err(&mut collect).ok();
+        let keys = table.as_ref().map(MappingTable::binding_keys).unwrap_or_default();
+        let link = Link::new(&config.broker, keys).map_err(&mut collect).ok();
+        match (table, authenticator, link) {
+            (Some(table), Some(authenticator), Some(link)) => Ok(Self { table: Arc::new(table), authenticator, link }),
+            _ => Err(faults),
+        }
+    }
+}
+
 impl Plan {
-    /// Makes `config` ready, reading the files that it names.
+    /// Loads the configuration and makes it ready, reading the files that it names.
+    ///
+    /// # Errors
+    /// Every fault of every section, each with the place where it is written.
+    pub fn load(sources: &Sources) -> Result<Self, Vec<Fault>> {
+        let mut draft = Draft::read(sources);
+        let rooms = Rooms::build(draft.config()).map_err(|faults| draft.report(faults));
+        let loaded = draft.finish()?;
+        // Without rooms the draft has their faults, and does not finish.
+        let rooms = rooms.map_err(|()| Vec::new())?;
+        let warnings = rooms.table.unreachable().into_iter().map(|warning| loaded.origins.locate(warning)).collect();
+        Ok(Self { config: loaded.config, rooms, warnings })
+    }
+
+    /// Makes a configuration ready that was written in code.
     ///
     /// # Errors
     /// Every fault of every section.
     pub fn new(config: Config) -> Result<Self, Vec<Fault>> {
-        let mut faults = config.validate();
-        let table = MappingTable::compile(&config.mapping, &config.stream.reserved_prefix)
-            .map_err(|found| faults.extend(found))
-            .ok();
-        let authenticator = Authenticator::load(&config.auth).map_err(|found| faults.extend(found)).ok();
-        let keys = table.as_ref().map(MappingTable::binding_keys).unwrap_or_default();
-        let link = Link::new(&config.broker, keys).map_err(|found| faults.extend(found)).ok();
-        match (table, authenticator, link) {
-            (Some(table), Some(authenticator), Some(link)) if faults.is_empty() => {
-                Ok(Self { config, table: Arc::new(table), authenticator, link })
-            }
-            _ => Err(faults),
+        let faults = config.validate();
+        if !faults.is_empty() {
+            return Err(faults);
         }
+        let rooms = Rooms::build(&config)?;
+        let warnings = rooms.table.unreachable();
+        Ok(Self { config, rooms, warnings })
     }
 
     #[must_use]
@@ -46,12 +82,12 @@ impl Plan {
     /// The AMQP binding keys that the mappings come to.
     #[must_use]
     pub fn binding_keys(&self) -> Vec<String> {
-        self.table.binding_keys()
+        self.rooms.table.binding_keys()
     }
 
     /// What is not wrong and still hardly meant.
     #[must_use]
-    pub fn warnings(&self) -> Vec<Fault> {
-        self.table.unreachable()
+    pub fn warnings(&self) -> &[Fault] {
+        &self.warnings
     }
 }

@@ -78,7 +78,7 @@ impl Intake for Pipeline {
     }
 
     fn interrupted(&mut self, offset: u64, reason: &'static str) {
-        self.publisher.interrupted(Position::at(offset), reason);
+        self.publisher.interrupted(Position::at(offset), Instant::now(), reason);
     }
 }
 

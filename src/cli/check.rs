@@ -2,67 +2,21 @@
 
 use std::io::{self, Write};
 
-use crate::auth::Authenticator;
-use crate::config::{Config, Draft, Loaded, Sources};
-use crate::routing::MappingTable;
+use crate::app::Plan;
+use crate::config::Sources;
 use crate::setting::Fault;
 
 /// The exit code of a configuration that cannot run, for every command.
 pub const FAULTY: u8 = 2;
 
-/// A configuration that every room takes, and what may be noticed about it.
-#[derive(Debug)]
-pub struct Checked {
-    pub loaded: Loaded,
-    /// What is in order but probably not meant.
-    pub warnings: Vec<Fault>,
-    binding_keys: usize,
-}
-
-/// Loads the configuration and asks every room; all faults at once.
-pub fn load(sources: &Sources) -> Result<Checked, Vec<Fault>> {
-    let mut draft = Draft::read(sources);
-    let rooms = Rooms::ask(draft.config());
-    draft.report(rooms.faults);
-    let loaded = draft.finish()?;
-    let warnings = rooms.warnings.into_iter().map(|warning| loaded.origins.locate(warning)).collect();
-    Ok(Checked { loaded, warnings, binding_keys: rooms.binding_keys })
-}
-
-/// What the rooms say about their own sections.
-#[derive(Default)]
-struct Rooms {
-    faults: Vec<Fault>,
-    warnings: Vec<Fault>,
-    binding_keys: usize,
-}
-
-impl Rooms {
-    /// The one place where a room that compiles its settings is asked for what is wrong with them.
-    fn ask(config: &Config) -> Self {
-        let mut said = Self::default();
-        match MappingTable::compile(&config.mapping, &config.stream.reserved_prefix) {
-            Ok(table) => {
-                said.warnings = table.unreachable();
-                said.binding_keys = table.binding_keys().len();
-            }
-            Err(faults) => said.faults.extend(faults),
-        }
-        if let Err(faults) = Authenticator::load(&config.auth) {
-            said.faults.extend(faults);
-        }
-        said
-    }
-}
-
 /// Checks and says so: faults and warnings to `problems`, the summary to `out`. Returns the exit code.
 pub fn check(sources: &Sources, out: &mut impl Write, problems: &mut impl Write) -> io::Result<u8> {
-    match load(sources) {
-        Ok(checked) => {
-            for warning in &checked.warnings {
+    match Plan::load(sources) {
+        Ok(plan) => {
+            for warning in plan.warnings() {
                 writeln!(problems, "warning: {warning}")?;
             }
-            writeln!(out, "{}", summary(&checked))?;
+            writeln!(out, "{}", summary(&plan))?;
             Ok(0)
         }
         Err(faults) => {
@@ -83,13 +37,13 @@ pub fn list(faults: &[Fault], problems: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn summary(checked: &Checked) -> String {
-    let config = &checked.loaded.config;
+fn summary(plan: &Plan) -> String {
+    let config = plan.config();
     format!(
         "ok: exchange `{}`, {} with {}, {}, {}",
         config.broker.exchange.escape_debug(),
         count(config.mapping.len(), "mapping"),
-        count(checked.binding_keys, "binding key"),
+        count(plan.binding_keys().len(), "binding key"),
         count(config.endpoint.len(), "endpoint"),
         count(config.auth.issuer.len(), "issuer"),
     )

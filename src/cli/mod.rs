@@ -2,4 +2,6 @@
 
 pub mod args;
 pub mod check;
+pub mod dev;
+pub mod publish;
 pub mod token;

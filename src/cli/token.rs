@@ -13,6 +13,7 @@ use serde_json::{Map, Value as Json};
 
 use super::args::TokenArgs;
 use super::check;
+use crate::app::Plan;
 use crate::auth::IssuerConfig;
 
 /// Why no token was minted. Says nothing of the secret.
@@ -38,14 +39,14 @@ pub enum MintError {
 
 /// Prints a token that the configured issuer would give, and nothing else, to `out`. Returns the exit code.
 pub fn token(args: &TokenArgs, out: &mut impl Write, problems: &mut impl Write) -> io::Result<u8> {
-    let checked = match check::load(&args.config.sources()) {
-        Ok(checked) => checked,
+    let plan = match Plan::load(&args.config.sources()) {
+        Ok(plan) => plan,
         Err(faults) => {
             check::list(&faults, problems)?;
             return Ok(check::FAULTY);
         }
     };
-    let issuers = &checked.loaded.config.auth.issuer;
+    let issuers = &plan.config().auth.issuer;
     let minted = issuers
         .get(args.issuer_index)
         .ok_or(MintError::NoIssuer(args.issuer_index))

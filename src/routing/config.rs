@@ -43,11 +43,16 @@ enum StringOrList {
     Many(Vec<String>),
 }
 
+impl From<&str> for OneOrMany {
+    fn from(text: &str) -> Self {
+        if text.is_empty() { Self::default() } else { Self(vec![text.to_owned()]) }
+    }
+}
+
 impl From<StringOrList> for OneOrMany {
     fn from(written: StringOrList) -> Self {
         match written {
-            StringOrList::One(text) if text.is_empty() => Self::default(),
-            StringOrList::One(text) => Self(vec![text]),
+            StringOrList::One(text) => Self::from(text.as_str()),
             StringOrList::Many(texts) => Self(texts),
         }
     }

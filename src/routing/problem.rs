@@ -32,7 +32,7 @@ pub(super) enum Problem {
     SourceUnknown(String),
     #[error("uses `{{header:}}` without the name of a header")]
     HeaderUnnamed,
-    #[error("uses the property `{given}`; the properties are {known}", known = super::source::PROPERTIES.join(", "))]
+    #[error("uses the property `{given}`; the properties are {known}", known = crate::event::PROPERTIES.join(", "))]
     PropertyUnknown { given: String },
     #[error("has `{0}`, which is no JSON pointer: it is empty or begins with `/`")]
     PointerStart(String),

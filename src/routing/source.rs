@@ -8,24 +8,7 @@ use serde_json::value::RawValue;
 use super::pointer::Pointer;
 use super::problem::Problem;
 use super::reject::Reason;
-use crate::event::{Message, Scalar};
-
-/// The basic properties of AMQP 0-9-1 §1.8.3 (class basic) that a template can name.
-pub(super) const PROPERTIES: [&str; 13] = [
-    "app_id",
-    "cluster_id",
-    "content_encoding",
-    "content_type",
-    "correlation_id",
-    "delivery_mode",
-    "expiration",
-    "message_id",
-    "priority",
-    "reply_to",
-    "timestamp",
-    "type",
-    "user_id",
-];
+use crate::event::{Message, PROPERTIES, Scalar};
 
 /// One source of a value.
 #[derive(Debug, PartialEq, Eq)]

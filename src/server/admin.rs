@@ -97,10 +97,10 @@ impl Admin {
         let channels: Vec<_> = figures
             .channels
             .iter()
-            .map(|(channel, streams)| json!({ "channel": channel, "streams": streams }))
+            .map(|(channel, streams)| json!({ "channel": channel, "connections": streams }))
             .collect();
         json!({
-            "streams": figures.streams,
+            "connections": figures.streams,
             "users": figures.users,
             "channels": channels,
             "history": { "events": figures.ring_events, "bytes": figures.ring_bytes, "position": figures.position },
