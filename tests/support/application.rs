@@ -1,0 +1,59 @@
+//! The legacy application's side of the broker: it declares its exchange and publishes, with lapin or from a shell.
+
+use std::process::Command;
+
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind};
+
+/// A publisher with a durable topic exchange of its own, so that tests on one broker do not meet.
+#[derive(Debug)]
+pub struct Application {
+    pub url: String,
+    pub exchange: String,
+    channel: Channel,
+    _connection: Connection,
+}
+
+impl Application {
+    /// Connects to the broker at `url` and declares the exchange.
+    pub async fn connect(url: String) -> Self {
+        let exchange = format!("events-{:016x}", fastrand::u64(..));
+        let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("the broker is up");
+        let channel = connection.create_channel().await.expect("a channel");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("publisher confirms");
+        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let declared =
+            channel.exchange_declare(exchange.as_str().into(), ExchangeKind::Topic, options, FieldTable::default());
+        declared.await.expect("the exchange is new");
+        Self { url, exchange, channel, _connection: connection }
+    }
+
+    /// Publishes a message without properties and waits for the broker's confirmation.
+    pub async fn publish(&self, key: &str, body: impl AsRef<[u8]>) {
+        self.publish_with(key, BasicProperties::default(), body).await;
+    }
+
+    pub async fn publish_with(&self, key: &str, properties: BasicProperties, body: impl AsRef<[u8]>) {
+        let exchange = self.exchange.as_str().into();
+        let options = BasicPublishOptions::default();
+        let sent = self.channel.basic_publish(exchange, key.into(), options, body.as_ref(), properties).await;
+        let confirmed = sent.expect("the connection is up").await.expect("the connection stays up");
+        assert!(matches!(confirmed, Confirmation::Ack(None)), "{confirmed:?}");
+    }
+
+    /// Publishes with `amqp-publish` of amqp-tools: nothing of ours and nothing of lapin's is on the publishing side.
+    pub fn publish_from_the_shell(&self, key: &str, body: &str) {
+        let mut command = Command::new("amqp-publish");
+        command.args(["--url", &self.url, "--exchange", &self.exchange, "--routing-key", key, "--body", body]);
+        let status = command.status().expect("amqp-publish (package amqp-tools) is installed");
+        assert!(status.success(), "amqp-publish: {status}");
+    }
+}
+
+/// Properties with one header of text.
+pub fn with_header(name: &str, value: &str) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    headers.insert(name.into(), AMQPValue::LongString(LongString::from(value)));
+    BasicProperties::default().with_headers(headers)
+}

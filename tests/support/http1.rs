@@ -1,0 +1,238 @@
+//! A plain HTTP/1.1 client over one TCP connection that forgives nothing; what an event stream means is not its business.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::chunked::ChunkedDecoder;
+use super::deadline::within;
+
+/// A request as it goes onto the wire; `Host` and `Content-Length` are added.
+#[derive(Clone, Debug)]
+pub struct Request {
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    pub fn new(method: &str, target: impl Into<String>) -> Self {
+        Self { method: method.into(), target: target.into(), headers: Vec::new(), body: Vec::new() }
+    }
+
+    pub fn get(target: impl Into<String>) -> Self {
+        Self::new("GET", target)
+    }
+
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("Authorization", format!("Bearer {token}"))
+    }
+
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    fn encode(&self, host: SocketAddr) -> Vec<u8> {
+        let mut wire = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", self.method, self.target);
+        for (name, value) in &self.headers {
+            wire.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !self.body.is_empty() {
+            wire.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+        }
+        wire.push_str("\r\n");
+        [wire.as_bytes(), &self.body].concat()
+    }
+}
+
+/// Status and header fields of a response.
+#[derive(Clone, Debug)]
+pub struct Head {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Head {
+    /// The value of a field that must not occur twice.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} occurs twice: {:?}", self.headers);
+        value
+    }
+
+    fn parse(text: &str) -> io::Result<Self> {
+        let malformed = || io::Error::new(io::ErrorKind::InvalidData, format!("not a response head: {text:?}"));
+        let mut lines = text.split("\r\n");
+        let status_line = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).ok_or_else(malformed)?;
+        let status = status_line.get(..3).and_then(|digits| digits.parse().ok()).ok_or_else(malformed)?;
+        let field = |line: &str| {
+            let (name, value) = line.split_once(':')?;
+            let is_token = !name.is_empty() && !name.contains([' ', '\t', '\r', '\n']);
+            is_token.then(|| (name.to_owned(), value.trim_matches([' ', '\t']).to_owned()))
+        };
+        let headers = lines.map(field).collect::<Option<_>>().ok_or_else(malformed)?;
+        Ok(Self { status, headers })
+    }
+}
+
+/// How a body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// As its framing says: the last chunk, or the announced length.
+    Properly,
+    /// The connection went away before that.
+    Cut,
+}
+
+#[derive(Debug)]
+enum Framing {
+    Length(usize),
+    Chunked(ChunkedDecoder),
+    UntilClose,
+}
+
+/// What a read of a body brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    Data(Vec<u8>),
+    End(Ended),
+}
+
+/// The body of a response; dropping it closes the connection.
+#[derive(Debug)]
+pub struct Body {
+    stream: TcpStream,
+    received: Vec<u8>,
+    framing: Framing,
+}
+
+impl Body {
+    /// The next bytes, as they come.
+    ///
+    /// # Errors
+    /// When the bytes break the framing; a lost connection is `Ended::Cut`.
+    pub async fn next(&mut self) -> io::Result<Piece> {
+        loop {
+            let arrived = std::mem::take(&mut self.received);
+            let data = match &mut self.framing {
+                Framing::Length(left) => {
+                    *left = left.checked_sub(arrived.len()).ok_or_else(|| surplus(&arrived))?;
+                    arrived
+                }
+                Framing::Chunked(decoder) => decoder.feed(&arrived).map_err(io::Error::other)?,
+                Framing::UntilClose => arrived,
+            };
+            if !data.is_empty() {
+                return Ok(Piece::Data(data));
+            }
+            let done = match &self.framing {
+                Framing::Length(left) => *left == 0,
+                Framing::Chunked(decoder) => decoder.is_done(),
+                Framing::UntilClose => false,
+            };
+            if done {
+                return Ok(Piece::End(Ended::Properly));
+            }
+            if self.stream.read_buf(&mut self.received).await.unwrap_or(0) == 0 {
+                let closing_is_the_end = matches!(self.framing, Framing::UntilClose);
+                return Ok(Piece::End(if closing_is_the_end { Ended::Properly } else { Ended::Cut }));
+            }
+        }
+    }
+}
+
+fn surplus(arrived: &[u8]) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("bytes after the body, among the last {}", arrived.len()))
+}
+
+/// Sends one request on a connection of its own and reads the response's head.
+pub async fn send(address: SocketAddr, request: &Request) -> io::Result<(Head, Body)> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    send_on(stream, request).await
+}
+
+/// As [`send`], on a connection that the caller made.
+pub async fn send_on(mut stream: TcpStream, request: &Request) -> io::Result<(Head, Body)> {
+    let wire = request.encode(stream.peer_addr()?);
+    // A server may answer and close before it has read everything; then the answer counts.
+    let sent = stream.write_all(&wire).await;
+    let mut received = Vec::new();
+    let end = loop {
+        if let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end;
+        }
+        if stream.read_buf(&mut received).await? == 0 {
+            sent?;
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    };
+    let head = Head::parse(&String::from_utf8_lossy(&received[..end]))?;
+    received.drain(..end + 4);
+    let framing = framing(&request.method, &head)?;
+    Ok((head, Body { stream, received, framing }))
+}
+
+/// RFC 9112 §6.3.
+fn framing(method: &str, head: &Head) -> io::Result<Framing> {
+    if method == "HEAD" || head.status == 204 || head.status == 304 {
+        return Ok(Framing::Length(0));
+    }
+    match (head.header("transfer-encoding"), head.header("content-length")) {
+        (Some("chunked"), None) => Ok(Framing::Chunked(ChunkedDecoder::new())),
+        (None, Some(length)) => length.parse().map(Framing::Length).map_err(io::Error::other),
+        (None, None) => Ok(Framing::UntilClose),
+        (coding, length) => Err(io::Error::other(format!("ambiguous framing: {coding:?} and {length:?}"))),
+    }
+}
+
+/// A response that has come whole.
+#[derive(Clone, Debug)]
+pub struct Response {
+    pub head: Head,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    pub fn status(&self) -> u16 {
+        self.head.status
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The JSON value that the body must be.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {:?}", self.text()))
+    }
+}
+
+/// Sends a request and reads the whole response, which must end properly.
+pub async fn fetch(address: SocketAddr, request: &Request) -> Response {
+    let what = format!("{} {} to be answered", request.method, request.target);
+    within(&what, async { try_fetch(address, request).await.unwrap_or_else(|error| panic!("{what}: {error}")) }).await
+}
+
+/// As [`fetch`], for a server that may be away.
+pub async fn try_fetch(address: SocketAddr, request: &Request) -> io::Result<Response> {
+    let (head, mut body) = send(address, request).await?;
+    let mut whole = Vec::new();
+    loop {
+        match body.next().await? {
+            Piece::Data(data) => whole.extend(data),
+            Piece::End(Ended::Properly) => return Ok(Response { head, body: whole }),
+            Piece::End(Ended::Cut) => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}

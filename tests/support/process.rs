@@ -1,0 +1,170 @@
+//! The program under test as a child process: started on free ports, watched, signalled, and gone when its handle is.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::deadline::eventually;
+use super::http1::{Request, Response, fetch, try_fetch};
+use super::metrics::Metrics;
+use super::output::Output;
+use super::secrecy::assert_keeps_secrets;
+
+/// Port 0: the system chooses.
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// A running `cottontail`. Dropping it kills the process and checks that its whole output kept every secret.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    output: Output,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    _directory: TempDir,
+}
+
+impl Server {
+    /// Starts with this configuration on free ports and waits until `/readyz` agrees.
+    pub async fn start(config: &str) -> Self {
+        Self::start_at(config, ANY_PORT).await
+    }
+
+    /// As [`Server::start`], with a given address for browsers: how a restart looks to them.
+    pub async fn start_at(config: &str, listen: &str) -> Self {
+        let server = Self::start_unready(config, listen).await;
+        eventually("/readyz to answer 200", async || {
+            let response = try_fetch(server.admin(), &Request::get("/readyz")).await.ok()?;
+            (response.status() == 200).then_some(())
+        })
+        .await;
+        server
+    }
+
+    /// Starts and waits only until both listeners are bound.
+    pub async fn start_unready(config: &str, listen: &str) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let path = directory.path().join("config.toml");
+        std::fs::write(&path, with_listeners(config, listen)).expect("the temporary directory is writable");
+        let mut command = cottontail(directory.path());
+        command.args(["run", "--config"]).arg(&path);
+        Self::launch(command, directory).await
+    }
+
+    /// Starts `cottontail dev` on a free port, in an empty directory.
+    pub async fn dev() -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let mut command = cottontail(directory.path());
+        command.args(["dev", "--listen", ANY_PORT]);
+        Self::launch(command, directory).await
+    }
+
+    async fn launch(mut command: Command, directory: TempDir) -> Self {
+        let mut child = command.spawn().expect("the program starts");
+        let output = Output::of(&mut child);
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut server = Self { child, output, address: nowhere, admin: None, _directory: directory };
+        (server.address, server.admin) = eventually("a log line that says `listening`", async || {
+            if let Some(status) = server.child.try_wait().expect("the child is ours") {
+                panic!("the program ended at its start: {status}");
+            }
+            server.output.lines().iter().find_map(|line| listening(line))
+        })
+        .await;
+        server
+    }
+
+    /// Where browsers connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where operators connect.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.expect("the program was started with an admin listener")
+    }
+
+    /// `path` of the browsers' listener as a URL.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A whole response of the browsers' listener.
+    pub async fn fetch(&self, request: &Request) -> Response {
+        fetch(self.address, request).await
+    }
+
+    /// One scrape, which must keep every secret.
+    pub async fn metrics(&self) -> Metrics {
+        let response = fetch(self.admin(), &Request::get("/metrics")).await;
+        assert_eq!(response.status(), 200);
+        assert_keeps_secrets("/metrics", &response.text());
+        Metrics(response.text())
+    }
+
+    /// Scrapes until `condition` holds; `what` names it in a failure.
+    pub async fn metrics_until(&self, what: &str, condition: impl Fn(&Metrics) -> bool) -> Metrics {
+        eventually(what, async || Some(self.metrics().await).filter(&condition)).await
+    }
+
+    /// Everything printed so far.
+    pub fn log(&self) -> String {
+        self.output.lines().join("\n")
+    }
+
+    /// Asks for a graceful end, as Kubernetes does.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the child was not reaped yet");
+    }
+
+    /// Waits for the process to end.
+    pub async fn exit(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        eventually("the program to end", async || child.try_wait().expect("the child is ours")).await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only when the process is gone already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+        let log = self.output.finish().join("\n");
+        if std::thread::panicking() {
+            eprintln!("--- output of the program at {}\n{log}\n---", self.address);
+        } else {
+            assert_keeps_secrets("the program's output", &log);
+        }
+    }
+}
+
+/// The program with an environment of nothing, in `directory`, with both outputs piped.
+pub fn cottontail(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cottontail"));
+    command.env_clear().current_dir(directory);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn with_listeners(config: &str, listen: &str) -> String {
+    let mut config: toml::Table = config.parse().expect("the test's configuration is TOML");
+    for (section, listen) in [("server", listen), ("admin", ANY_PORT)] {
+        let section = config.entry(section).or_insert_with(|| toml::Table::new().into());
+        section.as_table_mut().expect("a section is a table").insert("listen".into(), listen.into());
+    }
+    config.to_string()
+}
+
+/// The bound addresses, out of the one log line that says them.
+fn listening(line: &str) -> Option<(SocketAddr, Option<SocketAddr>)> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let fields = line.get("fields").unwrap_or(&line);
+    let address = |name: &str| fields.get(name)?.as_str()?.parse().ok();
+    (fields.get("message")? == "listening").then_some((address("server")?, address("admin")))
+}
