@@ -18,14 +18,22 @@ pub struct Application {
 impl Application {
     /// Connects to the broker at `url` and declares the exchange.
     pub async fn connect(url: String) -> Self {
-        let exchange = format!("events-{:016x}", fastrand::u64(..));
+        Self::connect_as(url, format!("events-{:016x}", fastrand::u64(..))).await
+    }
+
+    /// The same application on a new connection, after the broker was away.
+    pub async fn reconnect(&self) -> Self {
+        Self::connect_as(self.url.clone(), self.exchange.clone()).await
+    }
+
+    async fn connect_as(url: String, exchange: String) -> Self {
         let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("the broker is up");
         let channel = connection.create_channel().await.expect("a channel");
         channel.confirm_select(ConfirmSelectOptions::default()).await.expect("publisher confirms");
         let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
         let declared =
             channel.exchange_declare(exchange.as_str().into(), ExchangeKind::Topic, options, FieldTable::default());
-        declared.await.expect("the exchange is new");
+        declared.await.expect("the exchange is new or as it was");
         Self { url, exchange, channel, _connection: connection }
     }
 

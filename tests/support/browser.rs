@@ -1,4 +1,4 @@
-//! A real headless Chromium, driven through chromedriver's W3C WebDriver protocol; it knows nothing of the product.
+//! A real headless Chromium, driven through chromedriver's W3C `WebDriver` protocol; it knows nothing of the product.
 
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -96,7 +96,7 @@ impl Browser {
         found.await
     }
 
-    /// One WebDriver command, which must succeed (W3C WebDriver §6.3).
+    /// One command, which must succeed (W3C `WebDriver` §6.3).
     async fn command(&self, method: &str, path: &str, body: &Value) -> Value {
         let request = Request::new(method, path).header("Content-Type", "application/json").body(body.to_string());
         let response = fetch(self.address, &request).await;
@@ -132,7 +132,7 @@ mod tests {
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 18\r\nConnection: close\r\n\r\n";
-            stream.read(&mut [0; 4096]).unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
             stream.write_all(&[page.as_slice(), b"<title>hop</title>"].concat()).unwrap();
         });
         let browser = Browser::start().await;

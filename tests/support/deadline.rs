@@ -11,10 +11,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The future's value, or a failed test that says what did not happen.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
-    }
+    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
 }
 
 /// Asks again and again until there is an answer, or fails the test.

@@ -44,10 +44,10 @@ impl Request {
     fn encode(&self, host: SocketAddr) -> Vec<u8> {
         let mut wire = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", self.method, self.target);
         for (name, value) in &self.headers {
-            wire.push_str(&format!("{name}: {value}\r\n"));
+            wire.extend([name, ": ", value, "\r\n"]);
         }
         if !self.body.is_empty() {
-            wire.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+            wire.extend(["Content-Length: ", &self.body.len().to_string(), "\r\n"]);
         }
         wire.push_str("\r\n");
         [wire.as_bytes(), &self.body].concat()

@@ -1,4 +1,4 @@
-//! Tokens and keys made by PyJWT and pyca/cryptography, so that the program's own JWT library never judges its own work.
+//! Tokens and keys made by `PyJWT` and pyca/cryptography, so that the program's own JWT library never judges its own work.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -65,7 +65,7 @@ impl Issuer {
         &self.key
     }
 
-    /// PEM, SubjectPublicKeyInfo.
+    /// PEM, `SubjectPublicKeyInfo`.
     pub fn public_key(&self) -> &str {
         &self.public_key
     }

@@ -1,0 +1,92 @@
+//! HTTP/2 by prior knowledge (RFC 9113 §3.3): the same streams, many on one connection.
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http2::SendRequest;
+use hyper::{Response, http};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
+use crate::scenario::Scenario;
+use crate::support::deadline::within;
+use crate::support::eventsource_decoder::{EventSourceDecoder, Message, Observed};
+use crate::support::metrics::Metrics;
+
+struct Stream {
+    body: Incoming,
+    decoder: EventSourceDecoder,
+}
+
+impl Stream {
+    async fn message(&mut self) -> Option<Message> {
+        within("an event over HTTP/2", async {
+            loop {
+                let frame = self.body.frame().await?.expect("the stream was not reset");
+                let observed = self.decoder.feed(&frame.into_data().expect("no trailers"));
+                let message = observed.into_iter().find_map(|observed| match observed {
+                    Observed::Message(message) => Some(message),
+                    Observed::Comment(_) | Observed::Retry(_) | Observed::Position(_) => None,
+                });
+                if message.is_some() {
+                    return message;
+                }
+            }
+        })
+        .await
+    }
+}
+
+async fn connect(scenario: &Scenario) -> SendRequest<Empty<Bytes>> {
+    let stream = TcpStream::connect(scenario.server.address()).await.unwrap();
+    let (requests, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    requests
+}
+
+async fn get(requests: &mut SendRequest<Empty<Bytes>>, scenario: &Scenario, token: &str) -> Response<Incoming> {
+    let request = http::Request::get(scenario.server.url("/events"))
+        .header("authorization", format!("Bearer {token}"))
+        .body(Empty::new())
+        .unwrap();
+    within("an answer over HTTP/2", requests.send_request(request)).await.unwrap()
+}
+
+#[tokio::test]
+async fn many_streams_share_one_connection_and_end_one_by_one() {
+    let mut scenario = Scenario::start_with("[server]\ndrain_window = \"200ms\"").await;
+    let mut requests = connect(&scenario).await;
+    let mut streams = Vec::new();
+    for user in ["ada", "bob", "eve"] {
+        let response = get(&mut requests, &scenario, &scenario.issuer.token(user)).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-cache, no-transform");
+        assert!(!response.headers().contains_key("transfer-encoding"));
+        let mut stream = Stream { body: response.into_body(), decoder: EventSourceDecoder::new() };
+        assert_eq!(stream.message().await.unwrap().name, "connected");
+        streams.push(stream);
+    }
+    for (stream, user) in streams.iter_mut().zip(["ada", "bob", "eve"]) {
+        scenario.app.publish(&format!("user.{user}.hello"), user).await;
+        assert_eq!(stream.message().await.unwrap().data, user);
+    }
+    drop(streams.pop());
+    let two = |metrics: &Metrics| (metrics.sum("sse_active_connections") - 2.0).abs() < f64::EPSILON;
+    scenario.server.metrics_until("the stream that was reset to be gone", two).await;
+
+    scenario.server.terminate();
+    for stream in &mut streams {
+        assert_eq!(stream.message().await, None, "a proper end, no reset");
+    }
+    assert!(scenario.server.exit().await.success());
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_problem_over_http2_as_well() {
+    let scenario = Scenario::start().await;
+    let mut requests = connect(&scenario).await;
+    let response = get(&mut requests, &scenario, "rabbit").await;
+    assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+}
