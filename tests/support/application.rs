@@ -65,3 +65,26 @@ pub fn with_header(name: &str, value: &str) -> BasicProperties {
     headers.insert(name.into(), AMQPValue::LongString(LongString::from(value)));
     BasicProperties::default().with_headers(headers)
 }
+
+#[cfg(test)]
+mod tests {
+    use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
+
+    use super::super::rabbitmq;
+    use super::*;
+
+    #[tokio::test]
+    async fn both_ways_to_publish_reach_the_exchange() {
+        let app = Application::connect(rabbitmq::vhost("application").await).await;
+        let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
+        let queue = app.channel.queue_declare("".into(), options, FieldTable::default()).await.unwrap().name().clone();
+        let (exchange, bind) = (app.exchange.as_str().into(), QueueBindOptions::default());
+        app.channel.queue_bind(queue.clone(), exchange, "#".into(), bind, FieldTable::default()).await.unwrap();
+        app.publish_with("a.b", with_header("x", "y"), "from lapin").await;
+        app.publish_from_the_shell("a.c", "from a shell");
+        for (key, body) in [("a.b", "from lapin"), ("a.c", "from a shell")] {
+            let got = app.channel.basic_get(queue.clone(), BasicGetOptions { no_ack: true }).await.unwrap().unwrap();
+            assert_eq!((got.delivery.routing_key.as_str(), got.delivery.data.as_slice()), (key, body.as_bytes()));
+        }
+    }
+}

@@ -185,3 +185,61 @@ async fn keep_connected(address: SocketAddr, request: Request, page: mpsc::Sende
         tokio::time::sleep(retry.mul_f64(0.5 + fastrand::f64())).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    /// A server that sends the given texts, one a connection, and gives the heads of the requests that it got.
+    async fn canned(texts: Vec<String>) -> (SocketAddr, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let mut requests = Vec::new();
+            for text in texts {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+                }
+                stream.write_all(text.as_bytes()).await.unwrap();
+                requests.push(String::from_utf8(request).unwrap());
+            }
+            requests
+        });
+        (address, server)
+    }
+
+    async fn rest_of(body: &str) -> (Vec<Observed>, Ended) {
+        let (address, _) = canned(vec![format!("{HEAD}{body}")]).await;
+        EventStream::open(address, &Request::get("/")).await.rest().await
+    }
+
+    #[tokio::test]
+    async fn a_proper_end_is_told_from_a_cut() {
+        assert_eq!(rest_of("9\r\n:x\n\nid:1\n\r\n1\r\n\n\r\n0\r\n\r\n").await.1, Ended::Properly);
+        assert_eq!(rest_of("3\r\n:x\n\r\n").await, (vec![Observed::Comment("x".into())], Ended::Cut));
+        assert_eq!(rest_of("").await, (vec![], Ended::Cut));
+    }
+
+    #[tokio::test]
+    async fn a_reconnecting_client_says_where_it_was_and_gives_up_at_a_refusal() {
+        let first = format!("{HEAD}1e\r\nretry:1\nid:7\nevent:x\ndata:y\n\n\n\r\n");
+        let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_owned();
+        let (address, server) = canned(vec![first, refusal]).await;
+        let mut client = Reconnecting::start(address, Request::get("/"));
+        assert_eq!(client.next().await, Occurrence::Open);
+        let message = Message { name: "x".into(), data: "y".into(), last_event_id: "7".into() };
+        assert_eq!(client.next().await, Occurrence::Message(message));
+        assert_eq!(client.next().await, Occurrence::Interrupted);
+        assert_eq!(client.next().await, Occurrence::Failed(403));
+        let requests = server.await.unwrap();
+        assert!(!requests[0].contains("Last-Event-ID"));
+        assert!(requests[1].contains("\r\nLast-Event-ID: 7\r\n"));
+    }
+}
