@@ -59,7 +59,7 @@ fn run(args: &RunArgs, problems: &mut impl Write) -> io::Result<u8> {
 }
 
 fn run_dev(args: &DevArgs, out: &mut impl Write, problems: &mut impl Write) -> io::Result<u8> {
-    let level = args.log.clone().unwrap_or_else(|| "warn".to_owned());
+    let level = args.log.clone().unwrap_or_else(|| "info".to_owned());
     if let Err(fault) = telemetry::set_up(&LogConfig { level, ..LogConfig::default() }) {
         return refuse(&[fault], problems);
     }

@@ -103,6 +103,7 @@ impl Site {
             Ok(identity) => identity,
             Err(error) => {
                 telemetry::stream::auth_failed(error.reason());
+                telemetry::stream::refused("unauthorized");
                 tracing::debug!(request = ?request_id, reason = error.reason(), "refused");
                 return unauthorized(error);
             }

@@ -52,7 +52,19 @@ fn describe() {
     describe_counter!("sse_replayed_events_total", "Events replayed to resumed streams");
     describe_counter!("sse_gaps_total", "Gaps announced, by reason");
     describe_counter!("auth_failures_total", "Requests without an acceptable token, by reason");
-    // Counted from zero on, so that a rate over a restart is right.
+    describe_gauge!("amqp_connected", "1 while messages are being consumed, 0 otherwise");
+    describe_counter!("amqp_deliveries_total", "Messages that the source handed over");
+    describe_counter!(
+        "amqp_unmapped_total",
+        "Messages, or one mapping's part of them, that were not sent on, by reason"
+    );
+    describe_counter!("amqp_renamed_events_total", "Events whose name would have collided with a reserved one");
+    describe_counter!("amqp_reconnects_total", "Outages of the broker link that have ended");
+    // There from zero on, so that a rate over a restart is right.
+    ::metrics::gauge!("amqp_connected").set(0.0);
+    ::metrics::counter!("amqp_deliveries_total").absolute(0);
+    ::metrics::counter!("amqp_renamed_events_total").absolute(0);
+    ::metrics::counter!("amqp_reconnects_total").absolute(0);
     ::metrics::gauge!("sse_active_connections").set(0.0);
     ::metrics::counter!("sse_subscribers_lagged_total").absolute(0);
     ::metrics::counter!("sse_replayed_events_total").absolute(0);

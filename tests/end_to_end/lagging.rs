@@ -22,7 +22,7 @@ async fn a_browser_that_does_not_read_is_cut_off_alone_and_loses_nothing() {
     idle.connected().await;
     let mut reading = scenario.subscribe("ada").await;
 
-    let bodies: Vec<String> = (0..EVENTS).map(|number| format!("{number:x<EVENT_BYTES$}")).collect();
+    let bodies: Vec<String> = (0..EVENTS).map(|number| number.to_string() + &"x".repeat(EVENT_BYTES)).collect();
     for body in &bodies {
         scenario.app.publish("user.ada.big", body).await;
         // In step, so that only the one that does not read can lag.
