@@ -48,7 +48,9 @@ pub enum Failure {
     Unreachable(#[source] io::Error),
     #[error("the broker did not answer within `broker.connect_timeout`")]
     Timeout,
-    #[error("the broker closed the connection without an AMQP greeting; check the port in `broker.urls`")]
+    #[error(
+        "the connection was closed before AMQP was spoken; check the port in `broker.urls`, and `amqps://` if it expects TLS"
+    )]
     NotAmqp,
     #[error("the answer is not AMQP; a port that expects TLS needs `amqps://` in `broker.urls`")]
     TlsExpected,
@@ -107,8 +109,12 @@ impl Failure {
             }
             ErrorKind::IOError(cause) => {
                 let cause = io::Error::new(cause.kind(), std::sync::Arc::clone(cause));
-                let greeted = step != Step::Open || cause.kind() != io::ErrorKind::ConnectionAborted;
-                if greeted { Self::Lost(cause) } else { Self::NotAmqp }
+                // How a stranger hangs up depends on how much of the greeting it has read.
+                let hung_up = matches!(
+                    cause.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+                );
+                if step == Step::Open && hung_up { Self::NotAmqp } else { Self::Lost(cause) }
             }
             ErrorKind::ParsingError(_) if step == Step::Open => Self::TlsExpected,
             ErrorKind::ParsingError(_) => Self::Poison,

@@ -1,0 +1,123 @@
+//! Messages on a broker that works.
+
+use std::time::{Duration, Instant};
+
+use cottontail::broker::{BrokerConfig, Failure, publish_once};
+use cottontail::event::{Message, Scalar};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Connection, ConnectionProperties};
+
+use crate::harness::{LIMIT, Running, Seen, config, message};
+use crate::rabbitmq::{self, Node};
+
+#[tokio::test]
+async fn a_message_arrives_as_it_was_published() {
+    let mut running = Running::up(config(&rabbitmq::vhost("arrives").await)).await;
+    let sent = Message {
+        routing_key: "user.42.greeted".into(),
+        headers: vec![("tenant".into(), Scalar::Text("ä".into()))],
+        properties: vec![("type", Scalar::Text("greeting".into())), ("priority", Scalar::Integer(3))],
+        body: "{\"text\":\"hi\"}".into(),
+    };
+    publish_once(&running.config, &sent).await.expect("published");
+    assert_eq!(running.next().await, Seen::Message(1, sent));
+    running.publish("user.42").await;
+    assert_eq!(running.next_message().await, (2, "user.42".into()));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_of_many_frames_and_an_empty_one_arrive_whole() {
+    let mut running = Running::up(config(&rabbitmq::vhost("sizes").await)).await;
+    for size in [0, 1, 300_000] {
+        let sent = Message { body: vec![b'x'; size].into(), ..message("user.1") };
+        publish_once(&running.config, &sent).await.expect("published");
+        assert!(matches!(running.next().await, Seen::Message(_, got) if got == sent), "{size} bytes");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_that_no_queue_is_bound_for_is_said_to_reach_nobody() {
+    let running = Running::up(config(&rabbitmq::vhost("unbound").await)).await;
+    let outcome = publish_once(&running.config, &message("nobody.listens")).await;
+    assert!(matches!(&outcome, Err(Failure::Unroutable { key }) if key == "nobody.listens"), "{outcome:?}");
+    let elsewhere = BrokerConfig { exchange: "no such exchange".into(), ..running.config.clone() };
+    let outcome = publish_once(&elsewhere, &message("user.1")).await;
+    assert!(matches!(outcome, Err(Failure::ExchangeMissing { .. })), "{outcome:?}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_intake_that_is_not_ready_holds_back_no_more_than_the_prefetch() {
+    let node = Node::shared().await;
+    let settings = BrokerConfig { prefetch: 50, ..config(&node.vhost("prefetch").await) };
+    let mut running = Running::up_but_shut(settings).await;
+    publish_many(&running.config, 500).await;
+    queue_shows(node, "prefetch", "450\t50").await;
+    running.open.send_replace(true);
+    for offset in 1..=500 {
+        assert_eq!(running.next_message().await.0, offset);
+    }
+    // Also the last ones, which fill no batch.
+    queue_shows(node, "prefetch", "0\t0").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_queue_that_overflows_drops_its_oldest_messages() {
+    let node = Node::shared().await;
+    let settings = BrokerConfig { prefetch: 1, queue_max_length: 10, ..config(&node.vhost("overflow").await) };
+    let mut running = Running::up_but_shut(settings).await;
+    publish_many(&running.config, 100).await;
+    queue_shows(node, "overflow", "10\t1").await;
+    running.open.send_replace(true);
+    assert_eq!(running.next_message().await, (1, "user.0".into()));
+    for number in 90..100_u64 {
+        assert_eq!(running.next_message().await, (number - 88, format!("user.{number}")));
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_is_quick_and_leaves_nothing_behind() {
+    let node = Node::shared().await;
+    let running = Running::up(config(&node.vhost("stops").await)).await;
+    let mut status = running.status.clone();
+    running.publish("user.1").await;
+    let start = Instant::now();
+    running.stop().await;
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(!status.is_connected());
+    assert!(status.wait_for(|state| state.connected).await.is_none());
+    assert_eq!(node.ctl(&["list_queues", "--vhost", "stops", "name", "--no-table-headers"]).await, "");
+}
+
+/// Publishes `user.0`, `user.1`, … on one connection and waits until the broker has them all.
+async fn publish_many(config: &BrokerConfig, count: usize) {
+    let url = config.urls[0].expose();
+    let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("a broker");
+    let channel = connection.create_channel().await.expect("a channel");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    let (exchange, options) = (config.exchange.as_str(), BasicPublishOptions::default());
+    for number in 0..count {
+        let key = format!("user.{number}").into();
+        channel.basic_publish(exchange.into(), key, options, b"{}", BasicProperties::default()).await.expect("sent");
+    }
+    channel.wait_for_confirms().await.expect("confirmed");
+    connection.close(200, "OK".into()).await.expect("closed");
+}
+
+/// Waits until the only queue of `vhost` shows these counts of ready and of unacknowledged messages.
+async fn queue_shows(node: &Node, vhost: &str, expected: &str) {
+    let columns = ["messages_ready", "messages_unacknowledged"];
+    let arguments = [&["list_queues", "--no-table-headers", "--vhost", vhost], &columns[..]].concat();
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let shown = node.ctl(&arguments).await;
+        if shown.trim() == expected {
+            return;
+        }
+        assert!(Instant::now() < deadline, "expected {expected:?}, the queue shows {shown:?}");
+    }
+}

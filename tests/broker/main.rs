@@ -1,0 +1,10 @@
+//! The broker room against a real RabbitMQ.
+
+#[path = "../support/rabbitmq.rs"]
+mod rabbitmq;
+
+mod delivery;
+mod harness;
+mod outage;
+mod refusal;
+mod tls;
