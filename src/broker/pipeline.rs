@@ -98,6 +98,34 @@ pub(super) fn excerpt(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    /// The metrics after `messages` went through a pipeline for bodies of at most 10 bytes.
+    fn metrics_after(messages: &[(&str, usize)]) -> String {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            let mut pipeline = Pipeline::new(Arc::default(), Publisher {}, ByteSize::b(10));
+            for (offset, (routing_key, size)) in (1..).zip(messages) {
+                let body = Bytes::from(vec![b'x'; *size]);
+                let message = Message { routing_key: (*routing_key).into(), body, ..Message::default() };
+                pipeline.accept(offset, Instant::now(), &message);
+            }
+        });
+        recorder.handle().render()
+    }
+
+    #[test]
+    fn what_is_not_sent_on_is_counted_by_reason() {
+        let metrics = metrics_after(&[("a", 10), ("a", 11), ("unmapped", 1), ("a", 0)]);
+        for line in [
+            "amqp_deliveries_total 4",
+            "amqp_unmapped_total{reason=\"too_large\"} 1",
+            "amqp_unmapped_total{reason=\"no_mapping\"} 1",
+        ] {
+            assert!(metrics.contains(line), "{line} in {metrics}");
+        }
+    }
 
     #[test]
     fn an_excerpt_is_one_bounded_line() {

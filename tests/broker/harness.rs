@@ -1,11 +1,13 @@
 //! A link that feeds a recorder, and what tests do to the broker beside it.
 #![allow(clippy::panic, reason = "test code outside the test functions")]
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use cottontail::broker::{BrokerConfig, Intake, Link, LinkState, LinkStatus, publish_once};
 use cottontail::event::Message;
 use cottontail::setting::{Secret, Span};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::{Mutex, MutexGuard, OnceCell, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -66,6 +68,13 @@ impl Intake for Recorder {
     }
 }
 
+/// The metrics of this whole test binary.
+pub(crate) fn metrics() -> &'static PrometheusHandle {
+    static METRICS: LazyLock<PrometheusHandle> =
+        LazyLock::new(|| PrometheusBuilder::new().install_recorder().expect("the only recorder"));
+    &METRICS
+}
+
 /// A running link.
 pub(crate) struct Running {
     pub(crate) config: BrokerConfig,
@@ -89,6 +98,7 @@ impl Running {
     }
 
     fn start_with_intake(config: BrokerConfig, open: bool) -> Self {
+        metrics();
         let link = Link::new(&config, vec!["user.#".into(), "poison.*".into()]).expect("a sound config");
         let (open, gate) = watch::channel(open);
         let (sender, seen) = mpsc::channel(100_000);

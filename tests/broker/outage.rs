@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::harness::{LIMIT, Running, config, disturbed, unhurried};
+use crate::harness::{LIMIT, Running, config, disturbed, metrics, unhurried};
 use crate::rabbitmq::{Node, free_port};
 
 #[tokio::test]
@@ -114,6 +114,8 @@ async fn a_message_that_cannot_be_read_costs_a_reconnection_and_nothing_more() {
     let publish = ["eval", &publish];
     let (_, sentence) = tokio::join!(node.ctl(&publish), running.problem());
     assert!(sentence.contains("could not be read"), "{sentence}");
+    let counted = metrics().render();
+    assert!(counted.contains("amqp_unmapped_total{reason=\"unreadable\"}"), "{counted}");
     assert_eq!(running.next_interruption().await, 1);
     running.publish("user.1").await;
     assert_eq!(running.next_message().await, (2, "user.1".into()));
