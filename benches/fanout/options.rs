@@ -1,0 +1,107 @@
+//! The command line of the benchmark, and of its server processes.
+
+use clap::{Parser, ValueEnum};
+
+/// Compares Cottontail's fan-out with the physical limit of the socket on this machine.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "fanout", bin_name = "cargo bench --bench fanout --")]
+pub struct Options {
+    /// What to measure; all when not given
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub scenario: Vec<ScenarioName>,
+    /// Measure only these servers
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub only: Vec<Role>,
+    /// Open streams [default: the scenario's]
+    #[arg(long)]
+    pub streams: Option<u32>,
+    /// Topics that the events go to in turn [default: the scenario's]
+    #[arg(long)]
+    pub topics: Option<u32>,
+    /// Threads of each server [default: the scenario's]
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Deliveries per second where the rate is fixed [default: the scenario's]
+    #[arg(long)]
+    pub rate: Option<u64>,
+    /// Events per topic under way at most in a closed loop; the more, the more there is to merge
+    #[arg(long, default_value_t = 64)]
+    pub outstanding: u64,
+    /// Interleaved runs, of which the medians are shown
+    #[arg(long, default_value_t = 3)]
+    pub runs: usize,
+    /// Measured time of a run, after a warm-up of a quarter of it
+    #[arg(long, default_value_t = 4.0)]
+    pub seconds: f64,
+    /// Threads of the load generator; 0 for half of the processors
+    #[arg(long, default_value_t = 0)]
+    pub generators: usize,
+    /// Requests sent and not yet answered at most, over all generator threads
+    #[arg(long, default_value_t = 2000)]
+    pub unanswered: usize,
+    /// Check that the benchmark notices lost, doubled and disordered events, and do nothing else
+    #[arg(long)]
+    pub self_check: bool,
+
+    /// Passed by `cargo bench`
+    #[arg(long, hide = true)]
+    pub bench: bool,
+    /// Be a server process
+    #[arg(long, value_enum, hide = true)]
+    pub role: Option<Role>,
+    /// Spoil the events of a server process
+    #[arg(long, value_enum, hide = true)]
+    pub inject: Option<Inject>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScenarioName {
+    /// 100,000 deliveries a second to 1,000 streams of one channel
+    Fixed,
+    /// As many deliveries as go, 1,000 streams of one channel, closed loop
+    Saturation,
+    /// 5,000 events a second, each for one of 10,000 users
+    Unicast,
+    /// Resident memory of 5,000 idle streams
+    Idle,
+    /// 5,000 streams opened at once
+    Storm,
+}
+
+/// A server under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Loops that write each event to each socket
+    Bare,
+    /// Loops that write all waiting events to each socket at once
+    BareMerged,
+    Cottontail,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::BareMerged => "bare-merged",
+            Self::Cottontail => "cottontail",
+        }
+    }
+}
+
+/// A fault put into the events on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Inject {
+    Lost,
+    Doubled,
+    Disordered,
+}
+
+impl Inject {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Doubled => "doubled",
+            Self::Disordered => "disordered",
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! One run: a fresh server process, its open streams, commands to publish and what was measured meanwhile.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::{Account, Generator, Wanted};
+use crate::clock;
+use crate::control::{Command, Pace, Published};
+use crate::failure::Failure;
+use crate::options::{Inject, Role};
+use crate::payload::{Kind, Topic};
+use crate::process::{Cpu, ServerProcess};
+use crate::target;
+
+const PATIENCE_TO_OPEN: Duration = Duration::from_secs(60);
+/// Nothing arrived for so long: what is missing is lost.
+const PATIENCE_TO_RECEIVE: Duration = Duration::from_secs(5);
+/// How often progress is looked at; the precision of a window's end.
+const GLANCE: Duration = Duration::from_micros(500);
+/// For events that nobody expects any more.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// Who is loaded with what.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    pub role: Role,
+    /// Threads of the server.
+    pub threads: usize,
+    pub kind: Kind,
+    /// The stream of number n wants topic n modulo this.
+    pub topics: u32,
+    pub streams: u32,
+    pub generators: usize,
+    pub unanswered: usize,
+    pub inject: Option<Inject>,
+}
+
+impl Load {
+    /// Of the first `events` events, how many go to topic `topic`.
+    pub fn events_of(&self, events: u64, topic: u32) -> u64 {
+        let topics = u64::from(self.topics);
+        events / topics + u64::from(u64::from(topic) < events % topics)
+    }
+
+    /// Deliveries that the first `events` events must make.
+    pub fn deliveries(&self, events: u64) -> u64 {
+        (0..self.topics).map(|topic| self.events_of(events, topic) * u64::from(self.streams_of(topic))).sum()
+    }
+
+    fn streams_of(&self, topic: u32) -> u32 {
+        self.streams / self.topics + u32::from(topic < self.streams % self.topics)
+    }
+}
+
+/// A window in which events were published: from the command until the last of them had arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    pub deliveries: u64,
+    pub wall: Duration,
+    /// What the streams received, framing and heartbeats included.
+    pub bytes: u64,
+    /// Of the server process.
+    pub cpu: Cpu,
+    /// The part of it that the publishing and the commands took.
+    pub publisher_cpu: Duration,
+    /// The share of its time that the generator's threads were on a processor; near 1 it was the limit.
+    pub generator_busy: f64,
+}
+
+pub struct Session {
+    load: Load,
+    server: ServerProcess,
+    generator: Option<Generator>,
+    published: Published,
+}
+
+impl Session {
+    /// Starts the server; no stream is open yet.
+    pub fn start(load: Load) -> Result<Self, Failure> {
+        let server = ServerProcess::start(load.role, load.threads, load.inject)?;
+        Ok(Self { load, server, generator: None, published: Published::default() })
+    }
+
+    pub fn server(&self) -> &ServerProcess {
+        &self.server
+    }
+
+    /// Opens all streams and returns the time that took, requests not counted.
+    pub fn open(&mut self) -> Result<Duration, Failure> {
+        let load = &self.load;
+        let wanted = (0..load.streams)
+            .map(|stream| {
+                let topic = Topic { kind: load.kind, number: stream % load.topics };
+                let request = target::request(load.role, self.server.address, topic, stream)?;
+                Ok(Wanted { topic: topic.number, request })
+            })
+            .collect::<Result<Vec<_>, Failure>>()?;
+        let unanswered = (load.unanswered / load.generators).max(1);
+        let start = Instant::now();
+        let generator = Generator::open(self.server.address, wanted, load.generators, unanswered);
+        generator.wait_open(PATIENCE_TO_OPEN)?;
+        self.generator = Some(generator);
+        Ok(start.elapsed())
+    }
+
+    /// Publishes for `time` and waits until every event has arrived or nothing arrives any more.
+    pub fn publish(&mut self, pace: Pace, time: Duration) -> Result<Window, Failure> {
+        let generator = self.generator.as_ref().ok_or_else(|| Failure::Opening("no streams are open".into()))?;
+        let cpu = self.server.cpu()?;
+        let (generator_cpu, received, bytes) = (generator.cpu(), generator.received(), generator.bytes());
+        let start = Instant::now();
+        generator.measure_from(clock::now());
+        self.server.tell(Command::Publish { kind: self.load.kind, topics: self.load.topics, pace, time })?;
+        let published = follow(&mut self.server, generator, &self.load, matches!(pace, Pace::Outstanding(_)))?;
+        let wall = start.elapsed();
+        let window = Window {
+            deliveries: generator.received() - received,
+            wall,
+            bytes: generator.bytes() - bytes,
+            cpu: self.server.cpu()?.since(&cpu),
+            publisher_cpu: published.cpu.saturating_sub(self.published.cpu),
+            generator_busy: generator.cpu().saturating_sub(generator_cpu).as_secs_f64()
+                / (wall.as_secs_f64() * generator.threads() as f64),
+        };
+        self.published = published;
+        Ok(window)
+    }
+
+    /// Closes the streams, ends the server and settles what was lost.
+    pub fn close(mut self) -> Result<Account, Failure> {
+        // An event that comes once too often comes last.
+        thread::park_timeout(LINGER);
+        let generator = self.generator.take().ok_or_else(|| Failure::Opening("no streams are open".into()))?;
+        let reason = generator.first_end();
+        let account = generator.close(|topic| self.load.events_of(self.published.events, topic))?;
+        if account.faults.ended > 0 {
+            eprintln!("  the first stream that ended: {}", reason.unwrap_or_default());
+        }
+        Ok(account)
+    }
+}
+
+/// Waits until the server has published and every event has arrived, or nothing arrives any more; meanwhile tells the
+/// server of the progress if that is what it `waits` for.
+fn follow(server: &mut ServerProcess, generator: &Generator, load: &Load, waits: bool) -> Result<Published, Failure> {
+    let (mut told, mut received, mut moved) = (0, generator.received(), Instant::now());
+    let mut done: Option<(Published, u64)> = None;
+    loop {
+        // Each event up to here has reached all streams of its topic, since topics take turns.
+        let progress = generator.least().saturating_mul(u64::from(load.topics));
+        if waits && progress != told {
+            server.tell(Command::Progress(progress))?;
+            told = progress;
+        }
+        if done.is_none() {
+            done = server.done()?.map(|published| (published, load.deliveries(published.events)));
+        }
+        let so_far = generator.received();
+        if so_far != received || done.is_none() {
+            (received, moved) = (so_far, Instant::now());
+        }
+        match done {
+            Some((published, deliveries)) if received >= deliveries => return Ok(published),
+            Some((published, _)) if moved.elapsed() > PATIENCE_TO_RECEIVE => return Ok(published),
+            _ => thread::park_timeout(GLANCE),
+        }
+    }
+}
