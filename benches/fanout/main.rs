@@ -48,7 +48,10 @@ fn main() -> ExitCode {
     }
     let outcome = raise_descriptor_limit().map_err(Failure::from).and_then(|()| match options.role {
         Some(role) => server::run(role, options.threads.unwrap_or(1), options.inject).map(|()| true),
-        None if tested || options.self_check => selfcheck::run().map(|()| true),
+        None if tested || options.self_check => selfcheck::run().map(|()| {
+            println!("fanout: every injected fault was noticed");
+            true
+        }),
         None => Ok(compare(&options)),
     });
     match outcome {
@@ -80,12 +83,9 @@ fn compare(options: &Options) -> bool {
 }
 
 fn run_interleaved(scenario: &Scenario, options: &Options) -> Vec<Row> {
-    let mut rows: Vec<Row> = scenario
-        .contestants
-        .iter()
-        .filter(|(role, _)| options.only.is_empty() || options.only.contains(role))
-        .map(|&contestant| Row { plan: scenario.plan(options, contestant), valid: Vec::new(), runs: 0 })
-        .collect();
+    let servers = if options.servers.is_empty() { scenario.servers } else { &options.servers };
+    let mut rows: Vec<Row> =
+        servers.iter().map(|&role| Row { plan: scenario.plan(options, role), valid: Vec::new(), runs: 0 }).collect();
     for run in 1..=options.runs {
         for row in &mut rows {
             row.runs += 1;

@@ -9,9 +9,9 @@ pub struct Options {
     /// What to measure; all when not given
     #[arg(long, value_enum, value_delimiter = ',')]
     pub scenario: Vec<ScenarioName>,
-    /// Measure only these servers
+    /// Compare these servers, the last with the first [default: the scenario's limit and cottontail]
     #[arg(long, value_enum, value_delimiter = ',')]
-    pub only: Vec<Role>,
+    pub servers: Vec<Role>,
     /// Open streams [default: the scenario's]
     #[arg(long)]
     pub streams: Option<u32>,

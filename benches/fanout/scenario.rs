@@ -10,14 +10,13 @@ use crate::options::{Options, Role, ScenarioName};
 use crate::payload::Kind;
 use crate::session::{Load, Session, Window};
 
-/// One row to be: a server and its number of threads.
-pub type Contestant = (Role, usize);
-
 pub struct Scenario {
     pub name: ScenarioName,
     pub title: &'static str,
     /// The limit first; the last is compared with it.
-    pub contestants: &'static [Contestant],
+    pub servers: &'static [Role],
+    /// Of each server.
+    threads: usize,
     pub columns: &'static [Column],
     kind: Kind,
     streams: u32,
@@ -49,7 +48,8 @@ pub const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: ScenarioName::Fixed,
         title: "A fixed rate of deliveries, one channel",
-        contestants: &[(Role::Bare, 1), (Role::Cottontail, 1)],
+        servers: &[Role::Bare, Role::Cottontail],
+        threads: 1,
         columns: PACED,
         kind: Kind::Channel,
         streams: 1_000,
@@ -60,7 +60,8 @@ pub const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: ScenarioName::Saturation,
         title: "Saturation in a closed loop, one channel",
-        contestants: &[(Role::BareMerged, 2), (Role::Cottontail, 2)],
+        servers: &[Role::BareMerged, Role::Cottontail],
+        threads: 2,
         columns: &[
             Column("deliveries/s", 0),
             Column("µs CPU", 3),
@@ -79,7 +80,8 @@ pub const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: ScenarioName::Unicast,
         title: "A fixed rate of events for one user each",
-        contestants: &[(Role::Bare, 1), (Role::Cottontail, 1)],
+        servers: &[Role::Bare, Role::Cottontail],
+        threads: 1,
         columns: PACED,
         kind: Kind::User,
         streams: 10_000,
@@ -90,7 +92,8 @@ pub const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: ScenarioName::Idle,
         title: "Idle streams",
-        contestants: &[(Role::Bare, 1), (Role::Cottontail, 1)],
+        servers: &[Role::Bare, Role::Cottontail],
+        threads: 1,
         columns: &[Column("KB per stream", 2), Column("MB before", 1), Column("MB with streams", 1)],
         kind: Kind::Channel,
         streams: 5_000,
@@ -101,7 +104,8 @@ pub const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: ScenarioName::Storm,
         title: "Streams opened at once",
-        contestants: &[(Role::Bare, 2), (Role::Cottontail, 2)],
+        servers: &[Role::Bare, Role::Cottontail],
+        threads: 2,
         columns: &[
             Column("s until all open", 3),
             Column("µs CPU per stream", 1),
@@ -128,13 +132,13 @@ const PACED: &[Column] = &[
 ];
 
 impl Scenario {
-    /// The load that `options` make of this scenario for one contestant.
-    pub fn plan(&self, options: &Options, (role, threads): Contestant) -> Plan {
+    /// The load that `options` make of this scenario for one server.
+    pub fn plan(&self, options: &Options, role: Role) -> Plan {
         let streams = options.streams.unwrap_or(self.streams).max(1);
         let topics = options.topics.unwrap_or(if self.topics == 0 { streams } else { self.topics }).clamp(1, streams);
         let load = Load {
             role,
-            threads: options.threads.unwrap_or(threads).max(1),
+            threads: options.threads.unwrap_or(self.threads).max(1),
             kind: self.kind,
             topics,
             streams,

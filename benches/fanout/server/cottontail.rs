@@ -2,9 +2,16 @@
 
 use std::net::SocketAddr;
 
+use cottontail::auth::{AuthConfig, IssuerConfig};
+use cottontail::config::Config;
+use cottontail::routing::{MappingConfig, OneOrMany};
+use cottontail::server::{AdminConfig, ServerConfig};
+use cottontail::setting::Secret;
+
 use crate::failure::Failure;
-use crate::payload::Topic;
+use crate::payload::{EVENT_NAME, Topic};
 use crate::server::publisher::Exchange;
+use crate::target::{self, SECRET};
 
 /// A running Cottontail and the writing end of its in-process exchange.
 pub struct Cottontail {
@@ -12,11 +19,9 @@ pub struct Cottontail {
 }
 
 /// Starts it on a free port of loopback, with `threads` workers, and returns when it accepts connections.
-///
-/// It must verify the tokens of [`crate::target::SECRET`] and map `channel.<name>` and `user.<id>.<event>` as
-/// [`crate::target`] says.
 pub fn start(threads: usize) -> Result<Cottontail, Failure> {
-    Err(Failure::Server(format!("cottontail on {threads} threads is not wired yet")))
+    let config = config(threads);
+    Err(Failure::Server(format!("cottontail on {} threads is not wired yet", config.server.threads)))
 }
 
 impl Cottontail {
@@ -27,6 +32,30 @@ impl Cottontail {
 
 impl Exchange for Cottontail {
     fn publish(&mut self, to: Topic, _body: String) -> Result<(), Failure> {
-        Err(Failure::Server(format!("no exchange for {}", crate::target::routing_key(to))))
+        Err(Failure::Server(format!("no exchange for {}", target::routing_key(to))))
+    }
+}
+
+/// The defaults, except for what makes the program run beside others: its listeners, its secret and the mappings.
+fn config(threads: usize) -> Config {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let issuer =
+        IssuerConfig { algorithms: vec!["HS256".into()], secret: Some(Secret::new(SECRET)), ..IssuerConfig::default() };
+    let mapping = |routing_key: &str, user: &[&str], channel: &[&str], event: &str| MappingConfig {
+        routing_key: routing_key.into(),
+        user: OneOrMany(user.iter().map(ToString::to_string).collect()),
+        channel: OneOrMany(channel.iter().map(ToString::to_string).collect()),
+        event: event.into(),
+        ..MappingConfig::default()
+    };
+    Config {
+        server: ServerConfig { listen: loopback, threads, ..ServerConfig::default() },
+        admin: AdminConfig { listen: loopback, ..AdminConfig::default() },
+        auth: AuthConfig { issuer: vec![issuer], ..AuthConfig::default() },
+        mapping: vec![
+            mapping("channel.{channel...}", &[], &["{channel}"], EVENT_NAME),
+            mapping("user.{user}.{event}", &["{user}"], &[], "{event}"),
+        ],
+        ..Config::default()
     }
 }
