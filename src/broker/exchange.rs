@@ -69,7 +69,7 @@ impl Exchange {
 impl ExchangeHandle {
     /// Publishes `message`; `false` when no binding matches its routing key, and it is dropped as RabbitMQ would.
     pub fn publish(&self, message: Message) -> Result<bool, Full> {
-        if !self.bindings.iter().any(|binding| binding.matches(&message.routing_key)) {
+        if !self.is_bound(&message.routing_key) {
             return Ok(false);
         }
         match self.queue.try_send(message) {
@@ -78,6 +78,15 @@ impl ExchangeHandle {
             // The consumer has stopped, and its queue with it.
             Err(mpsc::error::TrySendError::Closed(_)) => Ok(false),
         }
+    }
+
+    /// Publishes like `publish`, but waits while the queue is full. Cancel-safe: a cancelled message was not published.
+    pub async fn publish_in_turn(&self, message: Message) -> bool {
+        self.is_bound(&message.routing_key) && self.queue.send(message).await.is_ok()
+    }
+
+    fn is_bound(&self, routing_key: &str) -> bool {
+        self.bindings.iter().any(|binding| binding.matches(routing_key))
     }
 }
 

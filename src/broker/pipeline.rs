@@ -98,6 +98,9 @@ pub(super) fn excerpt(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Epoch;
+    use crate::hub::{self, HistoryConfig, StreamConfig};
+    use crate::routing::MappingConfig;
     use bytes::Bytes;
     use metrics_exporter_prometheus::PrometheusBuilder;
 
@@ -105,7 +108,10 @@ mod tests {
     fn metrics_after(messages: &[(&str, usize)]) -> String {
         let recorder = PrometheusBuilder::new().build_recorder();
         metrics::with_local_recorder(&recorder, || {
-            let mut pipeline = Pipeline::new(Arc::default(), Publisher {}, ByteSize::b(10));
+            let everything = MappingConfig { routing_key: "a.#".into(), everyone: true, ..MappingConfig::default() };
+            let table = MappingTable::compile(&[everything], "app-").expect("a sound mapping");
+            let (publisher, _, _) = hub::open(&HistoryConfig::default(), &StreamConfig::default(), Epoch(1), 1);
+            let mut pipeline = Pipeline::new(Arc::new(table), publisher, ByteSize::b(10));
             for (offset, (routing_key, size)) in (1..).zip(messages) {
                 let body = Bytes::from(vec![b'x'; *size]);
                 let message = Message { routing_key: (*routing_key).into(), body, ..Message::default() };

@@ -34,7 +34,9 @@ pub enum LogFormat {
 
 /// Starts logging for the process. Only the first call has an effect.
 pub fn set_up(config: &LogConfig) -> Result<(), Fault> {
-    let filter = EnvFilter::try_new(&config.level).map_err(|_| {
+    // What lapin has to say the broker room says in sentences, and a dependency's trace can hold a token.
+    let directives = format!("lapin=off,h2=info,hyper=info,rustls=info,{}", config.level);
+    let filter = EnvFilter::try_new(directives).map_err(|_| {
         Fault::new("log.level", "expected a level such as \"info\", or directives such as \"info,cottontail=debug\"")
     })?;
     let json = match config.format {

@@ -1,38 +1,58 @@
 //! Cottontail as a server under test: the program's own wiring over its in-process exchange.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 
+use cottontail::app::{App, Plan, Source};
 use cottontail::auth::{AuthConfig, IssuerConfig};
+use cottontail::broker::ExchangeHandle;
 use cottontail::config::Config;
+use cottontail::event::Message;
 use cottontail::routing::{MappingConfig, OneOrMany};
 use cottontail::server::{AdminConfig, ServerConfig};
 use cottontail::setting::Secret;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::failure::Failure;
 use crate::payload::{EVENT_NAME, Topic};
 use crate::server::publisher::Exchange;
 use crate::target::{self, SECRET};
 
+/// Messages that wait in the exchange; a publisher that is further ahead waits itself.
+const WAITING: usize = 256;
+
 /// A running Cottontail and the writing end of its in-process exchange.
 pub struct Cottontail {
-    address: SocketAddr,
+    runtime: Runtime,
+    app: App,
+    exchange: ExchangeHandle,
 }
 
 /// Starts it on a free port of loopback, with `threads` workers, and returns when it accepts connections.
 pub fn start(threads: usize) -> Result<Cottontail, Failure> {
-    let config = config(threads);
-    Err(Failure::Server(format!("cottontail on {} threads is not wired yet", config.server.threads)))
+    let failed = |error: &dyn Display| Failure::Server(error.to_string());
+    let plan = Plan::new(config(threads)).map_err(|faults| failed(&faults[0]))?;
+    let (publisher, exchange) = cottontail::broker::Exchange::new(&plan.binding_keys(), WAITING);
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|error| failed(&error))?;
+    let started = runtime.block_on(async { App::start(plan, Source::Exchange(exchange), None) });
+    let app = started.map_err(|error| failed(&error))?;
+    Ok(Cottontail { runtime, app, exchange: publisher })
 }
 
 impl Cottontail {
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.app.server()
     }
 }
 
 impl Exchange for Cottontail {
-    fn publish(&mut self, to: Topic, _body: String) -> Result<(), Failure> {
-        Err(Failure::Server(format!("no exchange for {}", target::routing_key(to))))
+    fn publish(&mut self, to: Topic, body: String) -> Result<(), Failure> {
+        let message = Message { routing_key: target::routing_key(to), body: body.into(), ..Message::default() };
+        if self.runtime.block_on(self.exchange.publish_in_turn(message)) {
+            Ok(())
+        } else {
+            Err(Failure::Server("no mapping is bound for the benchmark's routing key".into()))
+        }
     }
 }
 
