@@ -157,20 +157,21 @@ impl Position {
     }
 }
 
-/// Which history a position belongs to. Positions of two epochs cannot be compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Epoch(pub u64);
+/// Tells a position from the same position of another history: a history in memory has one mark for its whole life,
+/// a shared one has a mark for each offset, made from what stands there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Mark(pub u64);
 
-/// The `id:` of an event: epoch and position, written `5f3a9c01e2-1207` or `5f3a9c01e2-1207.1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The `id:` of an event: mark and position, written `5f3a9c01e2-1207` or `5f3a9c01e2-1207.1`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EventId {
-    pub epoch: Epoch,
+    pub mark: Mark,
     pub position: Position,
 }
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}-{}", self.epoch.0, self.position.offset)?;
+        write!(f, "{:x}-{}", self.mark.0, self.position.offset)?;
         match self.position.part {
             0 => Ok(()),
             part => write!(f, ".{part}"),
@@ -188,10 +189,10 @@ impl FromStr for EventId {
 
     /// Accepts exactly what `Display` writes, so that one position has one text.
     fn from_str(text: &str) -> Result<Self, NotAnEventId> {
-        let (epoch, position) = text.split_once('-').ok_or(NotAnEventId)?;
+        let (mark, position) = text.split_once('-').ok_or(NotAnEventId)?;
         let (offset, part) = position.split_once('.').unwrap_or((position, "0"));
         let id = Self {
-            epoch: Epoch(u64::from_str_radix(epoch, 16).map_err(|_| NotAnEventId)?),
+            mark: Mark(u64::from_str_radix(mark, 16).map_err(|_| NotAnEventId)?),
             position: Position {
                 offset: offset.parse().map_err(|_| NotAnEventId)?,
                 part: part.parse().map_err(|_| NotAnEventId)?,
@@ -239,8 +240,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_id_survives_its_text(epoch: u64, offset: u64, part: u16) {
-            let id = EventId { epoch: Epoch(epoch), position: Position { offset, part } };
+        fn an_id_survives_its_text(mark: u64, offset: u64, part: u16) {
+            let id = EventId { mark: Mark(mark), position: Position { offset, part } };
             prop_assert_eq!(id.to_string().parse(), Ok(id));
         }
 

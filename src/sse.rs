@@ -18,9 +18,6 @@ pub struct Frame {
     head: u8,
 }
 
-/// Ends a chunked body (RFC 9112 §7.1).
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-
 /// Room for the size line: the hexadecimal digits of a `usize` and CRLF.
 const HEAD_ROOM: usize = 2 * size_of::<usize>() + 2;
 
@@ -35,6 +32,27 @@ impl Frame {
     #[must_use]
     pub fn payload(&self) -> Bytes {
         self.chunk.slice(usize::from(self.head)..self.chunk.len() - 2)
+    }
+
+    /// The blocks of several frames as one frame.
+    #[must_use]
+    pub fn merge<'a>(frames: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let expected = frames.clone().map(Self::size).sum();
+        Self::build(expected, |out| {
+            for frame in frames {
+                out.extend_from_slice(frame.block());
+            }
+        })
+    }
+
+    /// What follows the last frame of a chunked body; its block is empty.
+    #[must_use]
+    pub const fn last() -> Self {
+        Self { chunk: Bytes::from_static(b"0\r\n\r\n"), head: 3 }
+    }
+
+    fn block(&self) -> &[u8] {
+        &self.chunk[usize::from(self.head)..self.chunk.len() - 2]
     }
 
     /// Length of the block with its chunk framing, in bytes.
@@ -129,9 +147,9 @@ fn data_line(out: &mut Vec<u8>, line: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Epoch, Position};
+    use crate::event::{Mark, Position};
 
-    const ID: EventId = EventId { epoch: Epoch(10), position: Position::at(7) };
+    const ID: EventId = EventId { mark: Mark(10), position: Position::at(7) };
 
     #[test]
     fn an_event_has_id_name_and_data() {
@@ -144,6 +162,14 @@ mod tests {
         let frame = event(ID, &EventName::new("message"), b"x");
         assert_eq!(&frame.chunk()[..], b"11\r\nid: a-7\ndata: x\n\n\r\n");
         assert_eq!(frame.size(), frame.chunk().len());
+    }
+
+    #[test]
+    fn merged_frames_are_one_chunk_of_all_their_blocks() {
+        let frames = [heartbeat(ID), farewell(Duration::from_secs(2)), Frame::last()];
+        let merged = Frame::merge(frames.iter());
+        assert_eq!(&merged.chunk()[..], b"18\r\n:\nid: a-7\n\nretry: 2000\n\n\r\n");
+        assert_eq!(Frame::last().payload(), "");
     }
 
     #[test]

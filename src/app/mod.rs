@@ -18,7 +18,7 @@ pub use plan::Plan;
 
 use crate::broker::{Exchange, LinkStatus, Pipeline};
 use crate::config::Config;
-use crate::event::Epoch;
+use crate::event::{EventId, Mark, Position};
 use crate::hub::{self, MAX_SHARDS, Overview, ShardSeed};
 use crate::server::{self, Admin, Fallback, Readiness, Site, Worker};
 use crate::shutdown::Drain;
@@ -80,13 +80,15 @@ impl App {
         let server = listeners[0].local_addr().map_err(StartError::Worker)?;
         let admin = admin_listener.local_addr().map_err(StartError::Worker)?;
 
-        let (publisher, seeds, overview) = hub::open(&config.history, &config.stream, new_epoch(), threads);
+        let mark = new_mark();
+        let start = EventId { mark, position: Position::default() };
+        let (publisher, seeds, overview) = hub::open(&config.history, &config.stream, start, threads);
         let site =
             Arc::new(Site::new(&config.endpoint, &config.cors, &config.auth, authenticator, &config.stream, fallback));
         let drain = Drain::new();
         start_workers(listeners, seeds, &site, &config, &drain).map_err(StartError::Worker)?;
 
-        let pipeline = Pipeline::new(table, publisher, config.broker.max_message_bytes);
+        let pipeline = Pipeline::new(table, publisher, mark, config.broker.max_message_bytes);
         let (stop_source, stopped) = oneshot::channel::<()>();
         let stop = async {
             // An error means that the App is gone, which is as good a reason to stop.
@@ -153,11 +155,11 @@ fn worker_threads(config: &Config) -> usize {
     threads.min(MAX_SHARDS)
 }
 
-/// An epoch that no other run of the program has: positions of a history in memory mean nothing after it.
-fn new_epoch() -> Epoch {
+/// A mark that no other run of the program has: positions of a history in memory mean nothing after it.
+fn new_mark() -> Mark {
     let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
     // 48 bits make collisions a matter of millions of restarts, and keep ids short.
-    Epoch(high >> 16)
+    Mark(high >> 16)
 }
 
 fn start_workers(

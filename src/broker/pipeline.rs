@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 
 use super::throttle::Throttle;
-use crate::event::{Message, Position};
+use crate::event::{EventId, Mark, Message, Position};
 use crate::hub::Publisher;
 use crate::routing::MappingTable;
 use crate::telemetry::amqp;
@@ -35,14 +35,17 @@ pub trait Intake: Send {
 pub struct Pipeline {
     table: Arc<MappingTable>,
     publisher: Publisher,
+    mark: Mark,
     max_message_bytes: u64,
     log: Throttle,
 }
 
 impl Pipeline {
+    /// A pipeline into a history whose events all have `mark`.
     #[must_use]
-    pub fn new(table: Arc<MappingTable>, publisher: Publisher, max_message_bytes: ByteSize) -> Self {
-        Self { table, publisher, max_message_bytes: max_message_bytes.as_u64(), log: Throttle::new(LOG_INTERVAL) }
+    pub fn new(table: Arc<MappingTable>, publisher: Publisher, mark: Mark, max_message_bytes: ByteSize) -> Self {
+        let log = Throttle::new(LOG_INTERVAL);
+        Self { table, publisher, mark, max_message_bytes: max_message_bytes.as_u64(), log }
     }
 
     fn reject(&mut self, now: Instant, message: &Message, mapping: Option<usize>, reason: &'static str) {
@@ -67,7 +70,8 @@ impl Intake for Pipeline {
         let mapped = self.table.map(message);
         // A message has fewer events than there are mappings times audiences, far below 2^16.
         for (part, event) in (0..=u16::MAX).zip(mapped.events) {
-            self.publisher.publish(Position { offset, part }, received, event);
+            let id = EventId { mark: self.mark, position: Position { offset, part } };
+            self.publisher.publish(id, received, event);
         }
         for reject in mapped.rejects {
             self.reject(received, message, reject.mapping, reject.reason.as_str());
@@ -78,7 +82,8 @@ impl Intake for Pipeline {
     }
 
     fn interrupted(&mut self, offset: u64, reason: &'static str) {
-        self.publisher.interrupted(Position::at(offset), Instant::now(), reason);
+        let id = EventId { mark: self.mark, position: Position::at(offset) };
+        self.publisher.interrupted(id, Instant::now(), reason);
     }
 }
 
@@ -98,7 +103,6 @@ pub(super) fn excerpt(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Epoch;
     use crate::hub::{self, HistoryConfig, StreamConfig};
     use crate::routing::MappingConfig;
     use bytes::Bytes;
@@ -110,8 +114,9 @@ mod tests {
         metrics::with_local_recorder(&recorder, || {
             let everything = MappingConfig { routing_key: "a.#".into(), everyone: true, ..MappingConfig::default() };
             let table = MappingTable::compile(&[everything], "app-").expect("a sound mapping");
-            let (publisher, _, _) = hub::open(&HistoryConfig::default(), &StreamConfig::default(), Epoch(1), 1);
-            let mut pipeline = Pipeline::new(Arc::new(table), publisher, ByteSize::b(10));
+            let (publisher, _, _) =
+                hub::open(&HistoryConfig::default(), &StreamConfig::default(), EventId::default(), 1);
+            let mut pipeline = Pipeline::new(Arc::new(table), publisher, Mark(1), ByteSize::b(10));
             for (offset, (routing_key, size)) in (1..).zip(messages) {
                 let body = Bytes::from(vec![b'x'; *size]);
                 let message = Message { routing_key: (*routing_key).into(), body, ..Message::default() };

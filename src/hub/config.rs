@@ -43,6 +43,8 @@ pub struct StreamConfig {
     pub queue_events: usize,
     /// … or more bytes waiting is cut off; it resumes from history.
     pub queue_bytes: ByteSize,
+    /// A stream whose socket takes nothing for this long is cut off, at the latest a heartbeat later.
+    pub write_timeout: Span,
     /// Streams open at once in this process; more are told to try again later.
     pub max_streams: usize,
     /// Channels that one subscription may ask for.
@@ -60,6 +62,7 @@ impl Default for StreamConfig {
             max_connection_age: Span::from_secs(3600),
             queue_events: 256,
             queue_bytes: ByteSize::mib(1),
+            write_timeout: Span::from_secs(30),
             max_streams: 100_000,
             max_channels: 64,
             reserved_prefix: "app-".into(),

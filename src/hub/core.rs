@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use super::inbox::Inbox;
 use super::ring::Ring;
 use super::{HistoryConfig, StreamConfig};
-use crate::event::{Audience, Epoch, EventId, Position};
+use crate::event::{Audience, EventId};
 
 /// Shards that one process may have: they are bits of a word.
 pub const MAX_SHARDS: usize = 64;
@@ -24,9 +24,8 @@ pub(super) struct Core {
 /// Everything that a subscription and a publication must see together.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) epoch: Epoch,
-    /// Position of the newest event.
-    pub(super) head: Position,
+    /// The newest event.
+    pub(super) head: EventId,
     pub(super) ring: Ring,
     receivers: HashMap<Audience, Receivers>,
     /// Open streams of each shard; those with any receive what is for everyone.
@@ -41,14 +40,13 @@ struct Receivers {
 }
 
 impl Core {
-    pub(super) fn new(history: &HistoryConfig, stream: &StreamConfig, epoch: Epoch, shards: usize) -> Self {
+    pub(super) fn new(history: &HistoryConfig, stream: &StreamConfig, start: EventId, shards: usize) -> Self {
         assert!((1..=MAX_SHARDS).contains(&shards), "the caller keeps the number of shards within a word's bits");
         let ring_bytes = usize::try_from(history.memory.as_u64()).unwrap_or(usize::MAX);
         Self {
             shared: Mutex::new(Shared {
-                epoch,
-                head: Position::default(),
-                ring: Ring::new(ring_bytes, Position::default()),
+                head: start,
+                ring: Ring::new(ring_bytes, start),
                 receivers: HashMap::new(),
                 streams: vec![0; shards].into(),
             }),
@@ -73,10 +71,6 @@ impl Core {
 }
 
 impl Shared {
-    pub(super) const fn id(&self, position: Position) -> EventId {
-        EventId { epoch: self.epoch, position }
-    }
-
     pub(super) fn join<'a>(&mut self, shard: usize, audiences: impl Iterator<Item = &'a Audience>) {
         self.streams[shard] += 1;
         for audience in audiences {

@@ -1,4 +1,4 @@
-//! The way from the publisher to one shard: a bounded queue between two threads, woken once however many events wait.
+//! What reaches one shard from outside: events of the publisher in a bounded queue, and calls of streams; one wake however much waits.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,8 @@ const ROOM_BYTES: usize = 16 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     waiting: Mutex<Waiting>,
+    /// Seats whose outlet can go on or is gone; at most one call a seat and direction is under way, so it stays small.
+    calls: Mutex<Vec<usize>>,
     filled: Notify,
     emptied: Notify,
 }
@@ -24,13 +26,13 @@ struct Waiting {
     bytes: usize,
 }
 
-impl Inbox {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
+impl Inbox {
     pub(super) fn push(&self, entry: Arc<Entry>) {
-        let mut waiting = self.waiting();
+        let mut waiting = lock(&self.waiting);
         let was_empty = waiting.entries.is_empty();
         waiting.bytes += entry.frame.size();
         waiting.entries.push_back(entry);
@@ -42,7 +44,7 @@ impl Inbox {
 
     /// Moves up to `at_most` entries to `taken`; true when more are waiting.
     pub(super) fn take(&self, at_most: usize, taken: &mut Vec<Arc<Entry>>) -> bool {
-        let mut waiting = self.waiting();
+        let mut waiting = lock(&self.waiting);
         let count = at_most.min(waiting.entries.len());
         let before = taken.len();
         taken.extend(waiting.entries.drain(..count));
@@ -55,7 +57,23 @@ impl Inbox {
         more
     }
 
-    /// Resolves when something was pushed since the inbox was last empty. One waiter.
+    /// Asks the shard to look at seat `key`.
+    pub(super) fn call(&self, key: usize) {
+        let mut calls = lock(&self.calls);
+        let was_empty = calls.is_empty();
+        calls.push(key);
+        drop(calls);
+        if was_empty {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Swaps the calls so far into `calls`, which must be empty.
+    pub(super) fn take_calls(&self, calls: &mut Vec<usize>) {
+        std::mem::swap(&mut *lock(&self.calls), calls);
+    }
+
+    /// Resolves when something came in since the inbox was last empty. One waiter.
     pub(super) async fn filled(&self) {
         self.filled.notified().await;
     }
@@ -64,7 +82,7 @@ impl Inbox {
     pub(super) async fn room(&self) {
         loop {
             {
-                let waiting = self.waiting();
+                let waiting = lock(&self.waiting);
                 if waiting.entries.len() < ROOM_EVENTS && waiting.bytes < ROOM_BYTES {
                     return;
                 }

@@ -2,11 +2,16 @@
 
 mod config;
 mod core;
+mod fanout;
 mod inbox;
 mod members;
+mod outlet;
 mod publisher;
+mod queue;
 mod ring;
+mod seat;
 mod shard;
+mod start;
 mod subscriber;
 #[cfg(test)]
 mod tests;
@@ -17,22 +22,23 @@ use std::time::Instant;
 
 pub use config::{HistoryConfig, HistoryKind, StreamConfig};
 pub use core::MAX_SHARDS;
+pub use outlet::Outlet;
 pub use publisher::Publisher;
-pub use shard::{Full, Shard, Turn};
+pub use shard::{Refused, Shard, Turn};
 pub use subscriber::{Chunk, Ending, Lagged, Subscriber, Subscription};
 
 use self::core::Core;
-use crate::event::{Audience, Epoch};
+use crate::event::{Audience, EventId};
 
-/// Opens a hub of `shards` shards (1 to [`MAX_SHARDS`]) whose history is `epoch`.
+/// Opens a hub of `shards` shards (1 to [`MAX_SHARDS`]) whose history begins after `start`.
 #[must_use]
 pub fn open(
     history: &HistoryConfig,
     stream: &StreamConfig,
-    epoch: Epoch,
+    start: EventId,
     shards: usize,
 ) -> (Publisher, Vec<ShardSeed>, Overview) {
-    let core = Arc::new(Core::new(history, stream, epoch, shards));
+    let core = Arc::new(Core::new(history, stream, start, shards));
     let seeds = (0..shards).map(|index| ShardSeed { core: Arc::clone(&core), index }).collect();
     (Publisher::new(Arc::clone(&core)), seeds, Overview { core })
 }
@@ -89,7 +95,7 @@ impl Overview {
             }
         }
         let (ring_events, ring_bytes) = (shared.ring.len(), shared.ring.bytes());
-        let position = shared.id(shared.head).to_string();
+        let position = shared.head.to_string();
         drop(shared);
         channels.sort_by(|(a, x), (b, y)| y.cmp(x).then_with(|| a.cmp(b)));
         channels.truncate(top);

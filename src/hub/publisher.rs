@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::core::Core;
 use super::ring::Entry;
-use crate::event::{Audience, Event, EventName, Position};
+use crate::event::{Audience, Event, EventId, EventName};
 use crate::sse::{self, Frame};
 use crate::telemetry::{self, stream::SentCounters};
 
@@ -30,34 +30,31 @@ impl Publisher {
         }
     }
 
-    /// Publishes `event` at `position`, which must be greater than every position before it.
+    /// Publishes `event` as `id`, whose position must be after every one before it.
     ///
     /// `received` is when the source handed the message over. Never blocks, never waits for a browser.
-    pub fn publish(&mut self, position: Position, received: Instant, event: Event) {
+    pub fn publish(&mut self, id: EventId, received: Instant, event: Event) {
         let sent = self.sent.of(&event.name);
-        let id = self.core.lock().id(position);
         let frame = sse::event(id, &event.name, &event.data);
         telemetry::stream::event_published(event.data.len());
-        self.hand_out(Entry { position, frame, audiences: event.audiences, received, sent });
+        self.hand_out(Entry { id, frame, audiences: event.audiences, received, sent });
     }
 
-    /// Says to every subscriber, live and resuming, that events just before `position` may be missing.
+    /// Says to every subscriber, live and resuming, that events just before `id` may be missing.
     ///
-    /// `position` must be greater than every position before it: the announcement takes a place of its own.
-    pub fn interrupted(&mut self, position: Position, received: Instant, reason: &'static str) {
-        let shared = self.core.lock();
-        let (from, to) = (shared.id(shared.head), shared.id(position));
-        drop(shared);
-        let frame = gap(&from.to_string(), to, reason);
+    /// The position of `id` must be after every one before it: the announcement takes a place of its own.
+    pub fn interrupted(&mut self, id: EventId, received: Instant, reason: &'static str) {
+        let head = self.core.lock().head;
+        let frame = gap(&head.to_string(), id, reason);
         let sent = self.sent.of(&EventName::new("gap"));
-        self.hand_out(Entry { position, frame, audiences: vec![Audience::Everyone], received, sent });
+        self.hand_out(Entry { id, frame, audiences: vec![Audience::Everyone], received, sent });
     }
 
     fn hand_out(&self, entry: Entry) {
         let entry = Arc::new(entry);
         let mut shared = self.core.lock();
-        debug_assert!(entry.position > shared.head, "positions grow");
-        shared.head = entry.position;
+        debug_assert!(entry.position() > shared.head.position, "positions grow");
+        shared.head = entry.id;
         shared.ring.push(Arc::clone(&entry));
         let receiving = shared.shards_of(&entry.audiences);
         // Within the lock, so that a shard that sees this head has the event in its inbox.
@@ -70,7 +67,7 @@ impl Publisher {
 }
 
 /// The `gap` event: what lies after `from` up to `to` was or may have been missed.
-pub(super) fn gap(from: &str, to: crate::event::EventId, reason: &'static str) -> Frame {
+pub(super) fn gap(from: &str, to: EventId, reason: &'static str) -> Frame {
     telemetry::stream::gap_announced(reason);
     let data = json!({ "reason": reason, "from": from, "to": to.to_string() }).to_string();
     sse::event(to, &EventName::new("gap"), data.as_bytes())

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use hashbrown::HashMap;
 
-use crate::event::{Audience, Position};
+use crate::event::{Audience, EventId, Position};
 use crate::sse::Frame;
 use crate::telemetry;
 
 /// A published event: its place, its bytes and whom it is for. Shared by the ring and every shard.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) position: Position,
+    pub(super) id: EventId,
     pub(super) frame: Frame,
     pub(super) audiences: Vec<Audience>,
     /// When the source handed the message over.
@@ -22,6 +22,10 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    pub(super) const fn position(&self) -> Position {
+        self.id.position
+    }
+
     /// Bytes that keeping this entry takes: the frame, the entry, and its places in the index; an estimate on the high side.
     fn cost(&self) -> usize {
         const ENTRY: usize = size_of::<Entry>() + 96;
@@ -37,17 +41,17 @@ pub(super) struct Ring {
     by_audience: HashMap<Audience, VecDeque<Arc<Entry>>>,
     bytes: usize,
     limit: usize,
-    /// Everything after this position is here; what lies at or before it may not be.
-    floor: Position,
+    /// Everything after this one is here; it and what lies before it may not be.
+    floor: EventId,
 }
 
 impl Ring {
     /// An empty ring of at most `limit` bytes that begins after `floor`.
-    pub(super) fn new(limit: usize, floor: Position) -> Self {
+    pub(super) fn new(limit: usize, floor: EventId) -> Self {
         Self { entries: VecDeque::new(), by_audience: HashMap::new(), bytes: 0, limit, floor }
     }
 
-    pub(super) const fn floor(&self) -> Position {
+    pub(super) const fn floor(&self) -> EventId {
         self.floor
     }
 
@@ -79,7 +83,7 @@ impl Ring {
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.entries.pop_front() else { return };
         self.bytes -= oldest.cost();
-        self.floor = oldest.position;
+        self.floor = oldest.id;
         for audience in &oldest.audiences {
             let Some(places) = self.by_audience.get_mut(audience) else { continue };
             places.pop_front();
@@ -89,6 +93,12 @@ impl Ring {
                 places.shrink_to(2 * places.len());
             }
         }
+    }
+
+    /// Whether `id` is that of an event here or of the floor, and not of another history.
+    pub(super) fn holds(&self, id: EventId) -> bool {
+        let found = self.entries.binary_search_by_key(&id.position, |entry| entry.position());
+        found.map_or(self.floor, |index| self.entries[index].id) == id
     }
 
     /// Up to `at_most` events after `position` for any of `audiences`, in order, each once.
@@ -102,16 +112,16 @@ impl Ring {
     ) -> Vec<Arc<Entry>> {
         let mut tails: Vec<_> = audiences
             .filter_map(|audience| self.by_audience.get(audience))
-            .map(|places| places.range(places.partition_point(|entry| entry.position <= position)..).peekable())
+            .map(|places| places.range(places.partition_point(|entry| entry.position() <= position)..).peekable())
             .collect();
         let mut found = Vec::new();
         while found.len() < at_most {
-            let Some(next) = tails.iter_mut().filter_map(|tail| tail.peek().map(|entry| entry.position)).min() else {
+            let Some(next) = tails.iter_mut().filter_map(|tail| tail.peek().map(|entry| entry.position())).min() else {
                 break;
             };
             let mut kept: Option<&Arc<Entry>> = None;
             for tail in &mut tails {
-                while let Some(entry) = tail.next_if(|entry| entry.position == next) {
+                while let Some(entry) = tail.next_if(|entry| entry.position() == next) {
                     kept = Some(entry);
                 }
             }
@@ -124,7 +134,7 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Epoch, EventId, EventName};
+    use crate::event::{EventId, EventName, Mark};
     use crate::sse;
     use proptest::prelude::*;
 
@@ -137,13 +147,13 @@ mod tests {
     }
 
     fn entry(offset: u64, numbers: &[u8]) -> Arc<Entry> {
-        let position = Position::at(offset);
+        let id = EventId { mark: Mark(1), position: Position::at(offset) };
         let mut audiences: Vec<_> = numbers.iter().copied().map(audience).collect();
         audiences.sort();
         audiences.dedup();
         Arc::new(Entry {
-            position,
-            frame: sse::event(EventId { epoch: Epoch(1), position }, &EventName::new("e"), &[b'x'; 50]),
+            id,
+            frame: sse::event(id, &EventName::new("e"), &[b'x'; 50]),
             audiences,
             received: Instant::now(),
             sent: telemetry::stream::SentCounter::unnamed(),
@@ -159,13 +169,13 @@ mod tests {
             limit in 1usize..60_000,
             at_most in 1usize..50,
         ) {
-            let mut ring = Ring::new(limit, Position::default());
+            let mut ring = Ring::new(limit, EventId::default());
             for (offset, numbers) in (1..).zip(&published) {
                 ring.push(entry(offset, numbers));
             }
             prop_assert!(ring.bytes() <= limit);
             let wanted: Vec<_> = wanted.into_iter().map(audience).collect();
-            let kept_from = ring.floor().offset.max(from);
+            let kept_from = ring.floor().position.offset.max(from);
             let expected: Vec<u64> = (1..)
                 .zip(&published)
                 .filter(|(offset, numbers)| *offset > kept_from && numbers.iter().any(|n| wanted.contains(&audience(*n))))
@@ -173,19 +183,21 @@ mod tests {
                 .take(at_most)
                 .collect();
             let replayed: Vec<u64> =
-                ring.after(Position::at(from), wanted.iter(), at_most).iter().map(|entry| entry.position.offset).collect();
+                ring.after(Position::at(from), wanted.iter(), at_most).iter().map(|entry| entry.position().offset).collect();
             prop_assert_eq!(replayed, expected);
+            prop_assert!(ring.holds(ring.floor()) && ring.entries.iter().all(|entry| ring.holds(entry.id)));
+            prop_assert!(!ring.holds(entry(from, &[0]).id) || from >= ring.floor().position.offset);
         }
 
         #[test]
         fn what_was_dropped_leaves_nothing_behind(published in proptest::collection::vec(proptest::collection::vec(0u8..7, 1..4), 1..60)) {
-            let mut ring = Ring::new(1, Position::default());
+            let mut ring = Ring::new(1, EventId::default());
             let last = published.len() as u64;
             for (offset, numbers) in (1..).zip(&published) {
                 ring.push(entry(offset, numbers));
             }
             prop_assert_eq!((ring.len(), ring.bytes(), ring.by_audience.len()), (0, 0, 0));
-            prop_assert_eq!(ring.floor(), Position::at(last));
+            prop_assert_eq!(ring.floor().position, Position::at(last));
         }
     }
 }

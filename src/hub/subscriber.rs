@@ -1,15 +1,13 @@
-//! One open stream as the hub sees it: its bounded queue, its place in the order, and how it ends; the handle that reads it and whose drop unsubscribes.
+//! What a stream may see and how it ends, and the handle that carries it until an outlet does.
 
-use std::collections::VecDeque;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::StreamConfig;
+use super::outlet::Outlet;
 use super::shard::Shard;
-use crate::event::{Audience, ChannelName, Position, UserId};
-use crate::sse::Frame;
+use crate::event::{ChannelName, UserId};
 
 /// What a stream may and wants to see. The names in it are granted: the hub checks nothing more.
 #[derive(Clone, Debug, Default)]
@@ -34,116 +32,6 @@ pub enum Ending {
     Lagged,
 }
 
-/// Where a subscriber stands between the past and the present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Takes what it missed from the ring; nothing is queued for it meanwhile. Holds the position up to which it has taken.
-    Replaying(Position),
-    Live,
-    Ended(Ending),
-}
-
-/// The hub's side of a stream.
-#[derive(Debug)]
-pub(super) struct Seat {
-    pub(super) audiences: Box<[Audience]>,
-    pub(super) stage: Stage,
-    /// The newest event that was queued; what is not newer is not for this stream, or was queued already.
-    pub(super) seen: Position,
-    pub(super) deadline: Option<(Instant, Ending)>,
-    frames: VecDeque<Frame>,
-    bytes: usize,
-    /// When the source handed over the first event that waits here.
-    oldest: Option<Instant>,
-    waker: Option<Waker>,
-}
-
-impl Seat {
-    pub(super) fn new(audiences: Box<[Audience]>, stage: Stage, seen: Position) -> Self {
-        Self { audiences, stage, seen, deadline: None, frames: VecDeque::new(), bytes: 0, oldest: None, waker: None }
-    }
-
-    /// Queues a frame whatever the limits say: for the few that are the hub's own.
-    pub(super) fn push(&mut self, frame: Frame) {
-        self.bytes += frame.size();
-        self.frames.push_back(frame);
-    }
-
-    /// Queues an event's frame; false when the queue has no room, and then the stream is to be cut off.
-    ///
-    /// An empty queue takes any frame, so that one large event alone cuts nobody off.
-    pub(super) fn offer(&mut self, frame: &Frame, received: Instant, limits: &StreamConfig) -> bool {
-        let full = self.frames.len() >= limits.queue_events
-            || (self.bytes + frame.size()) as u64 > limits.queue_bytes.as_u64() && !self.frames.is_empty();
-        if full {
-            return false;
-        }
-        self.oldest.get_or_insert(received);
-        self.push(frame.clone());
-        true
-    }
-
-    /// Ends the stream, after `farewell` if there is one. Who lagged gets nothing more: what waits is dropped.
-    pub(super) fn end(&mut self, ending: Ending, farewell: Option<Frame>) {
-        if ending == Ending::Lagged {
-            self.frames = VecDeque::new();
-            self.bytes = 0;
-        }
-        self.frames.extend(farewell);
-        self.stage = Stage::Ended(ending);
-        self.wake();
-    }
-
-    pub(super) const fn is_ended(&self) -> bool {
-        matches!(self.stage, Stage::Ended(_))
-    }
-
-    pub(super) fn has_waiting(&self) -> bool {
-        !self.frames.is_empty()
-    }
-
-    pub(super) fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    pub(super) fn wake_by(&mut self, cx: &Context<'_>) {
-        match &self.waker {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            _ => self.waker = Some(cx.waker().clone()),
-        }
-    }
-
-    /// Everything that waits, up to about `CHUNK` bytes, as one piece; a single frame is not copied.
-    pub(super) fn take(&mut self) -> Option<Chunk> {
-        const CHUNK: usize = 16 << 10;
-        const SPARE_FRAMES: usize = 4;
-        let first = self.frames.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(first.size());
-        let bytes = if self.frames.is_empty() {
-            first.payload()
-        } else {
-            let mut merged = BytesMut::with_capacity(CHUNK.min(first.size() + self.bytes));
-            merged.extend_from_slice(&first.payload());
-            while let Some(next) = self.frames.front().filter(|next| merged.len() + next.size() <= CHUNK) {
-                merged.extend_from_slice(&next.payload());
-                self.bytes = self.bytes.saturating_sub(next.size());
-                self.frames.pop_front();
-            }
-            merged.freeze()
-        };
-        let received = self.oldest;
-        if self.frames.is_empty() {
-            self.oldest = None;
-            if self.frames.capacity() > SPARE_FRAMES {
-                self.frames = VecDeque::new();
-            }
-        }
-        Some(Chunk { bytes, received })
-    }
-}
-
 /// A piece of the stream, one or more whole blocks.
 #[derive(Debug)]
 pub struct Chunk {
@@ -157,27 +45,41 @@ pub struct Chunk {
 #[error("the stream was cut off because its reader did not keep up")]
 pub struct Lagged;
 
-/// The reading end of one stream. Its drop unsubscribes.
+/// One open stream: read it here, or hand it over to an outlet. Its drop unsubscribes.
 #[derive(Debug)]
 pub struct Subscriber {
-    pub(super) shard: Shard,
-    pub(super) key: usize,
+    shard: Shard,
+    /// None once an outlet carries the stream.
+    key: Option<usize>,
 }
 
 impl Subscriber {
+    pub(super) const fn new(shard: Shard, key: usize) -> Self {
+        Self { shard, key: Some(key) }
+    }
+
     /// The next piece of the stream; `None` is its proper end. Cancel-safe.
     pub fn poll_chunk(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Chunk, Lagged>>> {
-        self.shard.poll_chunk(self.key, cx)
+        self.key.map_or(Poll::Ready(None), |key| self.shard.poll_chunk(key, cx))
     }
 
     /// Ready once the stream is cut off: for a writer that is stuck and so does not come to the end by itself.
     pub fn poll_cut_off(&self, cx: &Context<'_>) -> Poll<()> {
-        self.shard.poll_cut_off(self.key, cx)
+        self.key.map_or(Poll::Pending, |key| self.shard.poll_cut_off(key, cx))
+    }
+
+    /// Leaves the stream to the shard, which writes it to `outlet` until either side ends it.
+    pub fn hand_over(mut self, outlet: Box<dyn Outlet>, now: Instant) {
+        if let Some(key) = self.key.take() {
+            self.shard.hand_over(key, outlet, now);
+        }
     }
 }
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        self.shard.unsubscribe(self.key);
+        if let Some(key) = self.key {
+            self.shard.unsubscribe(key);
+        }
     }
 }

@@ -7,10 +7,14 @@ use bytesize::ByteSize;
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::{Event, EventId, EventName, Position};
+use crate::event::{Event, EventId, EventName, Mark, Position};
 use crate::setting::Span;
 
-const EPOCH: Epoch = Epoch(0xe);
+const MARK: Mark = Mark(0xe);
+
+fn event_id(offset: u64) -> EventId {
+    EventId { mark: MARK, position: Position::at(offset) }
+}
 
 fn settings() -> StreamConfig {
     StreamConfig { max_connection_age: Span::from_secs(0), ..StreamConfig::default() }
@@ -18,7 +22,7 @@ fn settings() -> StreamConfig {
 
 fn hub(history_bytes: u64, stream: &StreamConfig) -> (Publisher, Shard, Overview) {
     let history = HistoryConfig { memory: ByteSize::b(history_bytes), ..HistoryConfig::default() };
-    let (publisher, mut seeds, overview) = open(&history, stream, EPOCH, 1);
+    let (publisher, mut seeds, overview) = open(&history, stream, event_id(0), 1);
     let seed = seeds.remove(0);
     (publisher, seed.settle(Instant::now()), overview)
 }
@@ -29,11 +33,11 @@ fn user(name: &str) -> Subscription {
 
 fn publish(publisher: &mut Publisher, offset: u64, audiences: Vec<Audience>) {
     let event = Event { audiences, name: EventName::new("e"), data: format!("{offset}").into() };
-    publisher.publish(Position::at(offset), Instant::now(), event);
+    publisher.publish(event_id(offset), Instant::now(), event);
 }
 
 fn id(offset: u64) -> String {
-    EventId { epoch: EPOCH, position: Position::at(offset) }.to_string()
+    event_id(offset).to_string()
 }
 
 /// What a stream has to give now, as text; `None` at its end.
@@ -221,7 +225,7 @@ fn an_interruption_is_told_to_the_living_and_to_those_who_come_back() {
     let (mut publisher, shard, _) = hub(1 << 20, &settings());
     publish(&mut publisher, 1, vec![Audience::Everyone]);
     let mut living = shard.subscribe(&user("a"), None, Instant::now()).expect("room");
-    publisher.interrupted(Position::at(2), Instant::now(), "broker_reconnected");
+    publisher.interrupted(event_id(2), Instant::now(), "broker_reconnected");
     shard.turn(Instant::now());
     let mut back = shard.subscribe(&user("a"), Some(&id(1)), Instant::now()).expect("room");
     for stream in [&mut living, &mut back] {
@@ -262,7 +266,7 @@ fn a_queue_is_bounded_in_bytes_too() {
     let large = |offset, publisher: &mut Publisher| {
         let event =
             Event { audiences: vec![Audience::Everyone], name: EventName::new("e"), data: vec![b'7'; 2000].into() };
-        publisher.publish(Position::at(offset), Instant::now(), event);
+        publisher.publish(event_id(offset), Instant::now(), event);
     };
     large(1, &mut publisher);
     shard.turn(Instant::now());
@@ -324,7 +328,7 @@ fn a_drain_ends_streams_in_batches_each_with_a_reconnection_time() {
         read(stream);
     }
     for left in [6, 2, 0] {
-        assert_eq!(shard.drain(4), left);
+        assert_eq!(shard.drain(4, Instant::now()), left);
     }
     let mut retries = std::collections::BTreeSet::new();
     for stream in &mut streams {

@@ -20,6 +20,8 @@ const LATENCY_SAMPLE: u32 = 16;
 pub(crate) enum Body {
     Full(Full<Bytes>),
     Stream(StreamBody),
+    /// A stream that the hub will write itself: hyper sends the head and then waits for a body that never comes.
+    Elsewhere,
 }
 
 impl Body {
@@ -40,21 +42,41 @@ impl http_body::Body for Body {
         match self.get_mut() {
             Self::Full(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Stream(stream) => stream.poll(cx).map(|next| next.map(|chunk| chunk.map(Frame::data))),
+            Self::Elsewhere => Poll::Pending,
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(body) => body.is_end_stream(),
-            Self::Stream(_) => false,
+            Self::Stream(_) | Self::Elsewhere => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(body) => body.size_hint(),
-            Self::Stream(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Elsewhere => SizeHint::default(),
         }
+    }
+}
+
+/// Counts one open stream in the metrics, from its answer to its end.
+#[derive(Debug)]
+pub(crate) struct OpenStream {
+    since: Instant,
+}
+
+impl OpenStream {
+    fn new(since: Instant) -> Self {
+        telemetry::stream::opened();
+        Self { since }
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        telemetry::stream::closed(self.since.elapsed());
     }
 }
 
@@ -62,19 +84,24 @@ impl http_body::Body for Body {
 #[derive(Debug)]
 pub(crate) struct StreamBody {
     subscriber: Rc<RefCell<Subscriber>>,
-    opened: Instant,
+    open: OpenStream,
     pieces: u32,
 }
 
 impl StreamBody {
     pub(crate) fn new(subscriber: Subscriber, opened: Instant) -> Self {
-        telemetry::stream::opened();
-        Self { subscriber: Rc::new(RefCell::new(subscriber)), opened, pieces: 0 }
+        Self { subscriber: Rc::new(RefCell::new(subscriber)), open: OpenStream::new(opened), pieces: 0 }
     }
 
     /// A view of the stream for the connection that carries it.
     pub(crate) fn view(&self) -> StreamView {
         StreamView(Rc::downgrade(&self.subscriber))
+    }
+
+    /// The stream itself and its place in the metrics, for another carrier.
+    pub(crate) fn into_parts(self) -> (Subscriber, OpenStream) {
+        let subscriber = Rc::into_inner(self.subscriber).expect("views are weak");
+        (subscriber.into_inner(), self.open)
     }
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Bytes, Lagged>>> {
@@ -91,12 +118,6 @@ impl StreamBody {
                 Ok(chunk.bytes)
             })
         })
-    }
-}
-
-impl Drop for StreamBody {
-    fn drop(&mut self) {
-        telemetry::stream::closed(self.opened.elapsed());
     }
 }
 

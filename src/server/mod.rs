@@ -8,8 +8,9 @@ mod cors;
 mod endpoint;
 mod listener;
 mod problem;
-mod rewind;
 mod site;
+mod socket;
+mod wire;
 mod worker;
 
 pub use admin::{Admin, Readiness};

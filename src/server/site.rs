@@ -16,7 +16,7 @@ use super::problem::{Problem, unauthorized};
 use super::{CorsConfig, EndpointConfig};
 use crate::auth::{AuthConfig, Authenticator, Identity, credentials};
 use crate::event::UserId;
-use crate::hub::{Shard, StreamConfig, Subscription};
+use crate::hub::{Refused, Shard, StreamConfig, Subscription};
 use crate::{sse, telemetry};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -157,9 +157,12 @@ fn open(
             tracing::debug!(connection = subscription.connection_id, request = ?request_id, "stream opened");
             event_stream(Body::Stream(StreamBody::new(subscriber, now)))
         }
-        Err(_full) => {
+        Err(refused) => {
             // Any status but 200 would make a native EventSource give up for good.
-            telemetry::stream::refused("too_many_streams");
+            telemetry::stream::refused(match refused {
+                Refused::Full => "too_many_streams",
+                Refused::Draining => "draining",
+            });
             event_stream(Body::full(sse::farewell(shard.jittered_retry()).payload()))
         }
     }

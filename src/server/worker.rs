@@ -11,12 +11,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::task::{LocalSet, coop, spawn_local, yield_now};
 use tokio::time::{sleep, sleep_until};
 
 use super::ServerConfig;
 use super::connection::Protocol;
 use super::site::Site;
+use super::socket;
 use crate::hub::{Shard, ShardSeed};
 use crate::shutdown::DrainWatch;
 use crate::telemetry;
@@ -54,7 +55,8 @@ impl Worker {
         let Self { listener, seed, site, settings, connections, drain } = self;
         let shard = seed.settle(Instant::now());
         let protocol = Rc::new(Protocol::new(site, shard.clone(), &settings));
-        spawn_local(turns(shard.clone()));
+        // Its writes are many and bounded by the turn itself, so that they need no budget of the runtime's.
+        spawn_local(coop::unconstrained(turns(shard.clone())));
         let open = Open { here: Rc::default(), everywhere: connections, limit: settings.max_connections };
         let mut draining = drain.clone();
         tokio::select! {
@@ -88,7 +90,7 @@ async fn turns(shard: Shard) {
 async fn end_streams(shard: &Shard, window: Duration) {
     let steps = usize::try_from(window.as_millis() / DRAIN_STEP.as_millis()).unwrap_or(usize::MAX).max(1);
     let batch = shard.streams().div_ceil(steps).max(1);
-    while shard.drain(batch) > 0 {
+    while shard.drain(batch, Instant::now()) > 0 {
         sleep(DRAIN_STEP).await;
     }
 }
@@ -115,7 +117,7 @@ impl Open {
 
 /// One counted connection.
 #[derive(Debug)]
-struct Counted(Open);
+pub(super) struct Counted(Open);
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -136,7 +138,7 @@ async fn accept(listener: TcpListener, protocol: &Rc<Protocol>, open: &Open, dra
             continue;
         }
         match listener.accept().await {
-            Ok((socket, _peer)) => take(socket, protocol, open, drain),
+            Ok((connection, _peer)) => take(connection, protocol, open, drain),
             Err(error) => {
                 telemetry::stream::accept_failed();
                 if !is_of_one_connection(&error) {
@@ -148,15 +150,9 @@ async fn accept(listener: TcpListener, protocol: &Rc<Protocol>, open: &Open, dra
     }
 }
 
-fn take(socket: TcpStream, protocol: &Rc<Protocol>, open: &Open, drain: &DrainWatch) {
-    // Without it small events wait for the acknowledgement of the one before; a socket that refuses is gone already.
-    let _set = socket.set_nodelay(true);
-    let counted = open.count();
-    let serving = Rc::clone(protocol).serve(socket, drain.clone());
-    spawn_local(async move {
-        serving.await;
-        drop(counted);
-    });
+fn take(connection: TcpStream, protocol: &Rc<Protocol>, open: &Open, drain: &DrainWatch) {
+    socket::prepare(&connection);
+    spawn_local(Rc::clone(protocol).serve(connection, open.count(), drain.clone()));
 }
 
 /// Errors that say something about the connection that was to be accepted, not about accepting.

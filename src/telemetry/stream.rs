@@ -66,6 +66,11 @@ pub fn lagged() {
     counter!("sse_subscribers_lagged_total").increment(1);
 }
 
+/// A stream was cut off since its socket took nothing for too long.
+pub fn stuck() {
+    counter!("sse_connection_errors_total", "error_type" => "write_timeout").increment(1);
+}
+
 pub fn replayed(events: usize) {
     counter!("sse_replayed_events_total").increment(events as u64);
 }

@@ -1,0 +1,369 @@
+//! The fan-out of one shard: events to seats, heartbeats, deadlines, and the order in which seats get to write.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use super::core::Core;
+use super::members::Members;
+use super::ring::Entry;
+use super::seat::{Exit, Listed, Seat, Stage, Written};
+use super::subscriber::Ending;
+use crate::event::{Audience, EventId};
+use crate::sse::{self, Frame};
+use crate::telemetry;
+
+/// Heartbeats are spread over this many ticks of a heartbeat's period.
+const TICKS: u32 = 60;
+/// Events that are taken from the inbox at once.
+const EVENTS_A_TURN: usize = 64;
+/// Seats of large audiences that write in one turn; the rest wait while others have theirs.
+const BULK_A_TURN: usize = 256;
+/// An event for more seats than this has them wait in the bulk list.
+const URGENT_AUDIENCE: usize = 64;
+/// Events that a replaying stream takes from the ring at once, and how often in one turn.
+const REPLAY_BATCH: usize = 64;
+const REPLAY_BATCHES_A_TURN: usize = 4;
+/// Of this many writes one has its latency measured.
+const LATENCY_SAMPLE: u32 = 16;
+/// Largest run of events that is merged into one frame, in bytes.
+const MERGED_BYTES: usize = 32 << 10;
+
+/// Everything of one shard; what is shared with other threads is passed in.
+#[derive(Debug)]
+pub(super) struct Fanout {
+    pub(super) seats: Slab<Seat>,
+    pub(super) members: Members,
+    pub(super) deadlines: BTreeSet<(Instant, usize)>,
+    pub(super) index: usize,
+    pub(super) draining: bool,
+    /// Every event up to here that is for this shard has been handed out.
+    reached: EventId,
+    next_tick: Instant,
+    tick: u32,
+    /// Seats with something new to send: those of small audiences first.
+    urgent: VecDeque<usize>,
+    bulk: VecDeque<usize>,
+    /// Handed out since the bulk list was last empty: what no seat can be blamed for not having sent.
+    owed: Owed,
+    writes: u32,
+    /// Kept for their allocations.
+    taken: Vec<Arc<Entry>>,
+    touched: Vec<usize>,
+    calls: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Owed {
+    events: usize,
+    bytes: usize,
+}
+
+impl Fanout {
+    pub(super) fn new(index: usize, start: EventId, now: Instant) -> Self {
+        Self {
+            seats: Slab::new(),
+            members: Members::default(),
+            deadlines: BTreeSet::new(),
+            index,
+            draining: false,
+            reached: start,
+            next_tick: now,
+            tick: 0,
+            urgent: VecDeque::new(),
+            bulk: VecDeque::new(),
+            owed: Owed::default(),
+            writes: 0,
+            taken: Vec::new(),
+            touched: Vec::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    /// Hands out what waits in the inbox, sends heartbeats, ends what is due, and lets seats write.
+    /// Returns whether more waits, and when the next heartbeat or deadline is.
+    pub(super) fn turn(&mut self, core: &Core, now: Instant) -> (bool, Instant) {
+        let due = self.next_tick <= now;
+        // The head is read before the inbox: what is published in between is not claimed to have been handed out.
+        let head = due.then(|| core.lock().head);
+        let more = self.hand_out_waiting(core);
+        if let Some(head) = head {
+            if !more {
+                self.reached = head;
+            }
+            self.heartbeat(core, now);
+        }
+        self.end_due(core, now);
+        self.answer_calls(core, now);
+        self.write_in_turn(core, now);
+        let next = self.deadlines.first().map_or(self.next_tick, |(at, _)| self.next_tick.min(*at));
+        (more || !self.bulk.is_empty(), next)
+    }
+
+    /// Takes events from the inbox, unless seats are still owed their turn for so many that they would be cut off for it.
+    /// Returns whether more wait there.
+    fn hand_out_waiting(&mut self, core: &Core) -> bool {
+        let limits = &core.settings;
+        if self.owed.events * 2 >= limits.queue_events || (self.owed.bytes * 2) as u64 >= limits.queue_bytes.as_u64() {
+            return true;
+        }
+        let mut taken = std::mem::take(&mut self.taken);
+        let at_most = EVENTS_A_TURN.min(limits.queue_events / 2).max(1);
+        let more = core.inboxes[self.index].take(at_most, &mut taken);
+        for run in taken.chunk_by(|a, b| a.audiences == b.audiences) {
+            self.hand_out(core, run);
+        }
+        if let Some(last) = taken.last() {
+            self.reached = last.id;
+        }
+        taken.clear();
+        self.taken = taken;
+        more
+    }
+
+    /// Hands out a run of events for the same audiences, as one frame where that is allowed.
+    fn hand_out(&mut self, core: &Core, run: &[Arc<Entry>]) {
+        let size: usize = run.iter().map(|entry| entry.frame.size()).sum();
+        if run.len() > 1 && size > MERGED_BYTES {
+            let (first, second) = run.split_at(run.len() / 2);
+            self.hand_out(core, first);
+            self.hand_out(core, second);
+            return;
+        }
+        let ([first, ..], [.., last]) = (run, run) else { return };
+        let merged = (run.len() > 1).then(|| Frame::merge(run.iter().map(|entry| &entry.frame)));
+        let Self { seats, members, touched, .. } = self;
+        let mut offer = |key: usize, seat: &mut Seat| {
+            // Not newer: it came with the replay, or by another of the event's audiences.
+            if seat.stage != Stage::Live || seat.seen >= last.position() {
+                return;
+            }
+            let fits = match &merged {
+                Some(frame) if seat.seen < first.position() && seat.queue.fits(frame, run.len(), &core.settings) => {
+                    seat.queue.offer(frame, run.len(), first.received, &core.settings)
+                }
+                // Part of the run came with the replay, or it has room one by one if at all.
+                _ => {
+                    let mut newer = run.iter().filter(|entry| entry.position() > seat.seen);
+                    newer.all(|entry| seat.queue.offer(&entry.frame, 1, entry.received, &core.settings))
+                }
+            };
+            seat.seen = last.position();
+            if !fits {
+                telemetry::stream::lagged();
+                seat.end(Ending::Lagged, None);
+            }
+            touched.push(key);
+        };
+        for audience in &first.audiences {
+            match audience {
+                Audience::Everyone => seats.iter_mut().for_each(|(key, seat)| offer(key, seat)),
+                Audience::User(_) | Audience::Channel(_) => {
+                    members.of(audience).for_each(|key| offer(key, &mut seats[key]));
+                }
+            }
+        }
+        let receivers = touched.len();
+        for entry in run {
+            entry.sent.add(receivers as u64);
+        }
+        self.list_touched(Owed { events: run.len(), bytes: size });
+    }
+
+    /// Puts the touched seats on the list that their number asks for.
+    fn list_touched(&mut self, handed: Owed) {
+        let mut touched = std::mem::take(&mut self.touched);
+        if touched.len() > URGENT_AUDIENCE {
+            self.owed.events += handed.events;
+            self.owed.bytes += handed.bytes;
+            for key in touched.drain(..) {
+                if self.seats[key].listed == Listed::No {
+                    self.seats[key].listed = Listed::Bulk;
+                    self.bulk.push_back(key);
+                }
+            }
+        } else {
+            for key in touched.drain(..) {
+                self.list_urgent(key);
+            }
+        }
+        self.touched = touched;
+    }
+
+    /// Has seat `key` write before all of the bulk list; if it is on that too, it finds nothing left to do there.
+    pub(super) fn list_urgent(&mut self, key: usize) {
+        if self.seats[key].listed != Listed::Urgent {
+            self.seats[key].listed = Listed::Urgent;
+            self.urgent.push_back(key);
+        }
+    }
+
+    fn write_in_turn(&mut self, core: &Core, now: Instant) {
+        while let Some(key) = self.urgent.pop_front() {
+            self.write(core, key, now);
+        }
+        for _ in 0..BULK_A_TURN {
+            let Some(key) = self.bulk.pop_front() else { break };
+            self.write(core, key, now);
+        }
+        if self.bulk.is_empty() {
+            self.owed = Owed::default();
+        }
+    }
+
+    /// Lets a seat send what waits for it, and takes it away when it has nothing more to do.
+    pub(super) fn write(&mut self, core: &Core, key: usize, now: Instant) {
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        seat.listed = Listed::No;
+        if let Exit::Reader(_) = seat.exit {
+            seat.wake();
+            return;
+        }
+        for _ in 0..REPLAY_BATCHES_A_TURN {
+            let sample = self.writes.is_multiple_of(LATENCY_SAMPLE);
+            self.writes = self.writes.wrapping_add(u32::from(seat.queue.oldest().is_some()));
+            match seat.write(now, sample) {
+                Written::Stuck => return,
+                Written::Broken => {
+                    drop(self.remove(core, key));
+                    return;
+                }
+                Written::All => {}
+            }
+            match seat.stage {
+                Stage::Live => return,
+                Stage::Ended(_) => {
+                    drop(self.remove(core, key));
+                    return;
+                }
+                Stage::Replaying(_) => seat.replay(core),
+            }
+        }
+        // The rest of the replay waits its turn.
+        seat.listed = Listed::Bulk;
+        self.bulk.push_back(key);
+    }
+
+    /// Looks at the seats whose outlet has called: it takes bytes again, or its other side is gone.
+    fn answer_calls(&mut self, core: &Core, now: Instant) {
+        let mut calls = std::mem::take(&mut self.calls);
+        core.inboxes[self.index].take_calls(&mut calls);
+        for key in calls.drain(..) {
+            let Some(seat) = self.seats.get_mut(key) else { continue };
+            if seat.is_gone() {
+                drop(self.remove(core, key));
+            } else if !seat.queue.is_empty() || seat.stage != Stage::Live {
+                self.write(core, key, now);
+            }
+        }
+        self.calls = calls;
+    }
+
+    /// Sends the heartbeats of every tick that is due; each seat has its tick by its number, so that they are spread.
+    fn heartbeat(&mut self, core: &Core, now: Instant) {
+        let settings = &core.settings;
+        let frame = if settings.heartbeat_event.is_empty() {
+            sse::heartbeat(self.reached)
+        } else {
+            sse::heartbeat_event(self.reached, &settings.heartbeat_event)
+        };
+        let tick_length = settings.heartbeat.0 / TICKS;
+        let stuck_limit = now.checked_sub(settings.write_timeout.0);
+        // After a long stall each seat gets one heartbeat, not one for each that was missed.
+        for _ in 0..TICKS {
+            if self.next_tick > now {
+                return;
+            }
+            self.next_tick += tick_length;
+            self.tick = (self.tick + 1) % TICKS;
+            let mut key = self.tick as usize;
+            while key < self.seats.capacity() {
+                if let Some(seat) = self.seats.get_mut(key) {
+                    if stuck_limit.is_some_and(|limit| seat.is_stuck_since(limit)) {
+                        telemetry::stream::stuck();
+                        drop(self.remove(core, key));
+                    } else if seat.stage == Stage::Live && seat.queue.is_empty() {
+                        // Who has something waiting needs no sign of life.
+                        seat.queue.push(frame.clone());
+                        self.list_urgent(key);
+                    }
+                }
+                key += TICKS as usize;
+            }
+        }
+        self.next_tick = now + tick_length;
+    }
+
+    fn end_due(&mut self, core: &Core, now: Instant) {
+        while let Some((at, key)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&(at, key));
+            let seat = &mut self.seats[key];
+            if let Some((_, ending)) = seat.deadline.take().filter(|_| !seat.is_ended()) {
+                let farewell = (ending == Ending::Aged).then(|| sse::farewell(core.jittered_retry()));
+                seat.end(ending, farewell);
+                self.list_urgent(key);
+            }
+        }
+    }
+
+    /// Ends up to `at_most` streams, each with a jittered reconnection time; returns how many are still open.
+    pub(super) fn drain(&mut self, core: &Core, at_most: usize, now: Instant) -> usize {
+        self.draining = true;
+        let mut open: Vec<usize> = self.seats.iter().filter(|(_, seat)| !seat.is_ended()).map(|(key, _)| key).collect();
+        let left = open.len().saturating_sub(at_most);
+        for key in open.drain(..).take(at_most) {
+            self.seats[key].end(Ending::Drained, Some(sse::farewell(core.jittered_retry())));
+            self.write(core, key, now);
+        }
+        left
+    }
+
+    /// Takes a seat away. Its drop closes what it was written to.
+    pub(super) fn remove(&mut self, core: &Core, key: usize) -> Seat {
+        let seat = self.seats.remove(key);
+        if let Some((at, _)) = seat.deadline {
+            self.deadlines.remove(&(at, key));
+        }
+        let left: Vec<bool> = seat.audiences.iter().map(|audience| self.members.remove(audience, key)).collect();
+        core.lock().leave(self.index, seat.audiences.iter().zip(left));
+        core.streams.fetch_sub(1, Ordering::AcqRel);
+        seat
+    }
+}
+
+impl Seat {
+    /// Moves a replaying seat on by a batch; it goes live when the ring has nothing newer for it.
+    pub(super) fn replay(&mut self, core: &Core) {
+        let Stage::Replaying(position) = self.stage else { return };
+        let shared = core.lock();
+        if position < shared.ring.floor().position {
+            drop(shared);
+            telemetry::stream::lagged();
+            self.end(Ending::Lagged, None);
+            return;
+        }
+        let everyone = [Audience::Everyone];
+        let batch = shared.ring.after(position, self.audiences.iter().chain(&everyone), REPLAY_BATCH);
+        if let Some(last) = batch.last() {
+            self.stage = Stage::Replaying(last.position());
+        } else {
+            self.seen = shared.head.position;
+            self.stage = Stage::Live;
+        }
+        drop(shared);
+        telemetry::stream::replayed(batch.len());
+        for entry in batch {
+            self.queue.push(entry.frame.clone());
+        }
+    }
+}
+
+impl Core {
+    /// A reconnection time for one browser: the configured one, by half of it more or less.
+    pub(super) fn jittered_retry(&self) -> Duration {
+        self.settings.retry.0.mul_f64(0.5 + fastrand::f64())
+    }
+}

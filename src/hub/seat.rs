@@ -1,0 +1,151 @@
+//! One open stream as its shard sees it: whom it listens to, its place in the order, what waits for it, and its way out.
+
+use std::io::IoSlice;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use super::outlet::Outlet;
+use super::queue::{Queue, SLICES};
+use super::subscriber::Ending;
+use crate::event::{Audience, Position};
+use crate::sse::Frame;
+
+/// Where a stream stands between the past and the present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Takes what it missed from the ring; nothing is queued for it meanwhile. Holds the position up to which it has taken.
+    Replaying(Position),
+    Live,
+    Ended(Ending),
+}
+
+/// How a stream's bytes leave.
+#[derive(Debug)]
+pub(super) enum Exit {
+    /// Somebody polls for them.
+    Reader(Option<Waker>),
+    /// The shard writes them; the waker calls this seat.
+    Outlet { outlet: Box<dyn Outlet>, waker: Waker, stuck_since: Option<Instant> },
+}
+
+/// On which of the shard's lists a seat is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Listed {
+    #[default]
+    No,
+    Bulk,
+    Urgent,
+}
+
+/// What a write came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    All,
+    /// The outlet takes no more for now, and calls.
+    Stuck,
+    /// The outlet is broken.
+    Broken,
+}
+
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) audiences: Box<[Audience]>,
+    pub(super) stage: Stage,
+    /// The newest event that was queued; what is not newer is not for this stream, or was queued already.
+    pub(super) seen: Position,
+    pub(super) deadline: Option<(Instant, Ending)>,
+    pub(super) queue: Queue,
+    pub(super) exit: Exit,
+    pub(super) listed: Listed,
+}
+
+impl Seat {
+    pub(super) fn new(audiences: Box<[Audience]>, stage: Stage, seen: Position) -> Self {
+        Self {
+            audiences,
+            stage,
+            seen,
+            deadline: None,
+            queue: Queue::default(),
+            exit: Exit::Reader(None),
+            listed: Listed::No,
+        }
+    }
+
+    /// Ends the stream, after `farewell` if there is one. Who lagged gets nothing more: what waits is dropped.
+    pub(super) fn end(&mut self, ending: Ending, farewell: Option<Frame>) {
+        self.stage = Stage::Ended(ending);
+        if ending == Ending::Lagged {
+            self.queue.clear();
+            return;
+        }
+        if let Some(farewell) = farewell {
+            self.queue.push(farewell);
+        }
+        if let Exit::Outlet { .. } = self.exit {
+            self.queue.push(Frame::last());
+        }
+    }
+
+    pub(super) const fn is_ended(&self) -> bool {
+        matches!(self.stage, Stage::Ended(_))
+    }
+
+    /// Wakes the reader, if one waits.
+    pub(super) fn wake(&mut self) {
+        if let Exit::Reader(waker) = &mut self.exit
+            && let Some(waker) = waker.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Has the reader's task woken by what happens next.
+    pub(super) fn wake_by(&mut self, cx: &Context<'_>) {
+        if let Exit::Reader(waker) = &mut self.exit {
+            match waker {
+                Some(waker) if waker.will_wake(cx.waker()) => {}
+                _ => *waker = Some(cx.waker().clone()),
+            }
+        }
+    }
+
+    /// Whether the outlet has taken nothing since `limit`.
+    pub(super) fn is_stuck_since(&self, limit: Instant) -> bool {
+        matches!(&self.exit, Exit::Outlet { stuck_since: Some(since), .. } if *since <= limit)
+    }
+
+    /// Whether the outlet's other side is gone. Asks to be called when it goes.
+    pub(super) fn is_gone(&mut self) -> bool {
+        match &mut self.exit {
+            Exit::Outlet { outlet, waker, .. } => outlet.poll_gone(&mut Context::from_waker(waker)).is_ready(),
+            Exit::Reader(_) => false,
+        }
+    }
+
+    /// Writes what waits to the outlet; `sample` has the oldest event's latency measured.
+    pub(super) fn write(&mut self, now: Instant, sample: bool) -> Written {
+        let Exit::Outlet { outlet, waker, stuck_since } = &mut self.exit else { return Written::All };
+        let cx = &mut Context::from_waker(waker);
+        let oldest = self.queue.oldest();
+        while !self.queue.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = self.queue.slices(&mut slices);
+            match outlet.poll_write(cx, &slices[..filled]) {
+                Poll::Ready(Ok(bytes)) if bytes > 0 => {
+                    *stuck_since = None;
+                    self.queue.advance(bytes);
+                }
+                Poll::Ready(_) => return Written::Broken,
+                Poll::Pending => {
+                    stuck_since.get_or_insert(now);
+                    return Written::Stuck;
+                }
+            }
+        }
+        if let Some(received) = oldest.filter(|_| sample) {
+            outlet.delivered(received);
+        }
+        Written::All
+    }
+}

@@ -1,0 +1,73 @@
+//! A socket taken over from hyper: an event stream's own way out, written by the hub, with no task and no buffer.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::body::OpenStream;
+use super::worker::Counted;
+use crate::hub::Outlet;
+use crate::telemetry;
+
+/// Bytes that a client may send on a stream's connection before it is cut off: it has nothing to say.
+const MAX_CHATTER: usize = 64 << 10;
+/// Bytes that the kernel may hold unsent for one socket; beyond them the queue is the stream's own.
+const UNSENT_BYTES: u32 = 128 << 10;
+/// When a silent peer is probed, and how often before it counts as dead.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
+
+/// Sets what every accepted socket needs. A socket that refuses is gone already, which its first use will tell.
+pub(super) fn prepare(socket: &TcpStream) {
+    // Small events must not wait for the acknowledgement of the one before.
+    let _sent_at_once = socket.set_nodelay(true);
+    let socket = SockRef::from(socket);
+    let _bounded = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+    let (time, interval, retries) = KEEPALIVE;
+    let _probed =
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries));
+}
+
+#[derive(Debug)]
+pub(super) struct SocketOutlet {
+    socket: TcpStream,
+    chatter: usize,
+    _open: OpenStream,
+    _counted: Counted,
+}
+
+impl SocketOutlet {
+    pub(super) fn new(socket: TcpStream, open: OpenStream, counted: Counted) -> Self {
+        Self { socket, chatter: 0, _open: open, _counted: counted }
+    }
+}
+
+impl Outlet for SocketOutlet {
+    fn poll_write(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let socket = Pin::new(&mut self.socket);
+        match pieces {
+            [piece] => socket.poll_write(cx, piece),
+            _ => socket.poll_write_vectored(cx, pieces),
+        }
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 512];
+        loop {
+            let mut read = ReadBuf::new(&mut scratch);
+            let outcome = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut read));
+            self.chatter += read.filled().len();
+            if outcome.is_err() || read.filled().is_empty() || self.chatter > MAX_CHATTER {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn delivered(&self, received: Instant) {
+        telemetry::stream::delivered(received.elapsed());
+    }
+}
