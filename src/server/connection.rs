@@ -85,18 +85,23 @@ impl Protocol {
         let first_bytes = tokio::time::timeout(self.settings.header_timeout.0, Wire::detect(socket)).await;
         // A client that sends nothing in time, or is gone, is owed nothing.
         let Ok(Ok((version, wire))) = first_bytes else { return };
+        // hyper's part is boxed, so that a connection that has not sent its request yet is small, and the large pieces
+        // of thousands that open at once come and go one after the other in the same place.
         match version {
-            Version::Http1 => self.serve_http1(wire, counted, drain).await,
-            Version::Http2 => {
-                let protocol = Rc::clone(&self);
-                let service = service_fn(move |request| {
-                    let protocol = Rc::clone(&protocol);
-                    async move { Ok::<_, Infallible>(protocol.site.answer(&protocol.shard, request).await) }
-                });
-                let mut connection = pin!(self.http2.serve_connection(TokioIo::new(wire), service));
-                drive(connection.as_mut(), drain, http2::Connection::graceful_shutdown, |_| Poll::Pending).await;
-            }
+            Version::Http1 => Box::pin(self.serve_http1(wire, counted, drain)).await,
+            Version::Http2 => Box::pin(self.serve_http2(wire, counted, drain)).await,
         }
+    }
+
+    async fn serve_http2(&self, wire: Wire<TcpStream>, counted: Counted, drain: DrainWatch) {
+        let (site, shard) = (Arc::clone(&self.site), self.shard.clone());
+        let service = service_fn(move |request| {
+            let (site, shard) = (Arc::clone(&site), shard.clone());
+            async move { Ok::<_, Infallible>(site.answer(&shard, request).await) }
+        });
+        let mut connection = pin!(self.http2.serve_connection(TokioIo::new(wire), service));
+        drive(connection.as_mut(), drain, http2::Connection::graceful_shutdown, |_| Poll::Pending).await;
+        drop(counted);
     }
 
     async fn serve_http1(&self, wire: Wire<TcpStream>, counted: Counted, drain: DrainWatch) {
