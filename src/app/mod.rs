@@ -100,7 +100,8 @@ impl App {
         };
         let draining = Arc::new(AtomicBool::new(false));
         let upkeep = start_admin(admin_listener, &config, &overview, &draining, status);
-        tracing::info!(%server, %admin, threads, "listening");
+        let open_files = server::raise_descriptor_limit();
+        tracing::info!(%server, %admin, threads, open_files, "listening");
         let grace = config.server.grace.0;
         Ok(Self { server, admin, overview, drain, draining, grace, stop_source, source, upkeep })
     }

@@ -45,6 +45,8 @@ pub struct StreamConfig {
     pub queue_bytes: ByteSize,
     /// A stream whose socket takes nothing for this long is cut off, at the latest a heartbeat later.
     pub write_timeout: Span,
+    /// Under load events are gathered for this long before they are sent, so that those of one audience leave together.
+    pub pace: Span,
     /// Streams open at once in this process; more are told to try again later.
     pub max_streams: usize,
     /// Channels that one subscription may ask for.
@@ -63,6 +65,7 @@ impl Default for StreamConfig {
             queue_events: 256,
             queue_bytes: ByteSize::mib(1),
             write_timeout: Span::from_secs(30),
+            pace: Span::from_millis(0),
             max_streams: 100_000,
             max_channels: 64,
             reserved_prefix: "app-".into(),

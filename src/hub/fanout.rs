@@ -11,6 +11,7 @@ use super::core::Core;
 use super::members::Members;
 use super::ring::Entry;
 use super::seat::{Exit, Listed, Seat, Stage, Written};
+use super::shard::Turn;
 use super::subscriber::Ending;
 use crate::event::{Audience, EventId};
 use crate::sse::{self, Frame};
@@ -27,6 +28,8 @@ const URGENT_AUDIENCE: usize = 64;
 /// Events that a replaying stream takes from the ring at once, and how often in one turn.
 const REPLAY_BATCH: usize = 64;
 const REPLAY_BATCHES_A_TURN: usize = 4;
+/// Above this many writes to large audiences a second it pays to gather events first.
+const LOADED_WRITES_PER_SECOND: f64 = 50_000.0;
 /// Of this many writes one has its latency measured.
 const LATENCY_SAMPLE: u32 = 16;
 /// Largest run of events that is merged into one frame, in bytes.
@@ -50,6 +53,9 @@ pub(super) struct Fanout {
     /// Handed out since the bulk list was last empty: what no seat can be blamed for not having sent.
     owed: Owed,
     writes: u32,
+    /// Writes of the bulk list, and since when they are counted.
+    bulk_writes: u32,
+    counted_since: Instant,
     /// Kept for their allocations.
     taken: Vec<Arc<Entry>>,
     touched: Vec<usize>,
@@ -77,6 +83,8 @@ impl Fanout {
             bulk: VecDeque::new(),
             owed: Owed::default(),
             writes: 0,
+            bulk_writes: 0,
+            counted_since: now,
             taken: Vec::new(),
             touched: Vec::new(),
             calls: Vec::new(),
@@ -84,8 +92,7 @@ impl Fanout {
     }
 
     /// Hands out what waits in the inbox, sends heartbeats, ends what is due, and lets seats write.
-    /// Returns whether more waits, and when the next heartbeat or deadline is.
-    pub(super) fn turn(&mut self, core: &Core, now: Instant) -> (bool, Instant) {
+    pub(super) fn turn(&mut self, core: &Core, now: Instant) -> Turn {
         let due = self.next_tick <= now;
         // The head is read before the inbox: what is published in between is not claimed to have been handed out.
         let head = due.then(|| core.lock().head);
@@ -99,8 +106,17 @@ impl Fanout {
         self.end_due(core, now);
         self.answer_calls(core, now);
         self.write_in_turn(core, now);
+        let more = more || !self.bulk.is_empty();
         let next = self.deadlines.first().map_or(self.next_tick, |(at, _)| self.next_tick.min(*at));
-        (more || !self.bulk.is_empty(), next)
+        let gather = !more && self.is_loaded(now) && !core.settings.pace.0.is_zero();
+        Turn { more, next, gather: if gather { core.settings.pace.0 } else { Duration::ZERO } }
+    }
+
+    /// Whether a large audience had so many writes in this turn and those before it that gathering events pays.
+    fn is_loaded(&mut self, now: Instant) -> bool {
+        let writes = std::mem::take(&mut self.bulk_writes);
+        let since = now.saturating_duration_since(std::mem::replace(&mut self.counted_since, now));
+        writes > 0 && f64::from(writes) > LOADED_WRITES_PER_SECOND * since.as_secs_f64()
     }
 
     /// Takes events from the inbox, unless seats are still owed their turn for so many that they would be cut off for it.
@@ -207,6 +223,7 @@ impl Fanout {
         }
         for _ in 0..BULK_A_TURN {
             let Some(key) = self.bulk.pop_front() else { break };
+            self.bulk_writes = self.bulk_writes.saturating_add(1);
             self.write(core, key, now);
         }
         if self.bulk.is_empty() {

@@ -41,6 +41,8 @@ pub struct Turn {
     pub more: bool,
     /// The time of the next heartbeat or deadline.
     pub next: Instant,
+    /// How long to let events gather before the next turn; zero unless the shard is under load.
+    pub gather: Duration,
 }
 
 impl Shard {
@@ -116,8 +118,7 @@ impl Shard {
 
     /// Does what has come up since the last turn, or a slice of it.
     pub fn turn(&self, now: Instant) -> Turn {
-        let (more, next) = self.fanout.borrow_mut().turn(&self.core, now);
-        Turn { more, next }
+        self.fanout.borrow_mut().turn(&self.core, now)
     }
 
     /// Resolves when something has come in since the last turn.

@@ -1,8 +1,9 @@
-//! The listening sockets: one a worker on the same address (`SO_REUSEPORT`), so that the kernel spreads connections.
+//! The listening sockets: one a worker on the same address (`SO_REUSEPORT`), so that the kernel spreads connections; and the descriptors for what they accept.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that the kernel keeps ready while a worker is busy, as far as `net.core.somaxconn` allows it.
@@ -32,4 +33,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Raises this process's limit of open files to the most it may have, and returns it; each connection takes one.
+pub fn raise_descriptor_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    // A refusal leaves the limit as it is, which the log then shows.
+    let _raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    getrlimit(Resource::Nofile).current
 }

@@ -15,6 +15,6 @@ mod worker;
 
 pub use admin::{Admin, Readiness};
 pub use config::{AdminConfig, CorsConfig, EndpointConfig, ServerConfig};
-pub use listener::bind;
+pub use listener::{bind, raise_descriptor_limit};
 pub use site::{Fallback, Site};
 pub use worker::Worker;

@@ -79,6 +79,9 @@ async fn turns(shard: Shard) {
             yield_now().await;
             continue;
         }
+        if !turn.gather.is_zero() {
+            sleep(turn.gather).await;
+        }
         tokio::select! {
             () = shard.filled() => {}
             () = sleep_until(turn.next.into()) => {}
