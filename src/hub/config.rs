@@ -46,6 +46,8 @@ pub struct StreamConfig {
     /// A stream whose socket takes nothing for this long is cut off, at the latest a heartbeat later.
     pub write_timeout: Span,
     /// Under load events are gathered for this long before they are sent, so that those of one audience leave together.
+    /// 0 by default: what arrives while streams are written is merged anyway, and waiting on top of it gained nothing
+    /// at saturation.
     pub pace: Span,
     /// Streams open at once in this process; more are told to try again later.
     pub max_streams: usize,

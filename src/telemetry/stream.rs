@@ -80,8 +80,8 @@ pub fn opened() {
 }
 
 pub fn closed(open: Duration) {
-    gauge!("sse_active_connections").decrement(1.0);
     histogram!("sse_connection_duration_seconds").record(open);
+    gauge!("sse_active_connections").decrement(1.0);
 }
 
 /// From the source's hand-over to the socket's; sampled, since every delivery would be too many.

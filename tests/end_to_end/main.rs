@@ -21,4 +21,5 @@ mod outage;
 mod refusals;
 mod resuming;
 mod secrecy;
+mod sockets;
 mod stream_response;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::deadline::eventually;
@@ -117,6 +117,12 @@ impl Server {
     /// Asks for a graceful end, as Kubernetes does.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
+    }
+
+    /// Leaves the program `count` file descriptors, of which it holds some already.
+    pub fn limit_descriptors_to(&self, count: u64) {
+        let limit = Rlimit { current: Some(count), maximum: Some(count) };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit).expect("the child is ours");
     }
 
     fn signal(&self, signal: Signal) {
