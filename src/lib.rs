@@ -1,4 +1,90 @@
-//! Cottontail turns a RabbitMQ exchange into Server-Sent Events.
+//! Cottontail turns a RabbitMQ exchange into Server-Sent Events. This page is the map of the code; what the program
+//! promises to its users is in README.md.
+//!
+//! # A delivery to N browsers
+//!
+//! ```text
+//! RabbitMQ ─▶ broker: link, session ─▶ decode ─▶ routing: MappingTable ─▶ hub: Publisher ─▶ acknowledge
+//!                                                                              │
+//!                      one frame, encoded once ─▶ the ring; the inbox of each shard that has a receiver
+//!                                                                                     │
+//!                                  each worker's turn ─▶ its subscribers' queues ─▶ sockets
+//! ```
+//!
+//! A message goes from the consumer to the hub in one synchronous chain ([`broker::Pipeline`]), and is dealt with when the
+//! chain returns. [`routing::MappingTable`] makes events of it, [`hub::Publisher`] gives each one its place in the order,
+//! keeps it in the ring of recent events and hands it to the shards, one a worker thread. A shard puts a handle of the frame
+//! into the queue of every [`hub::Subscriber`] that it is for. A full queue ends its stream and nobody else's; a full inbox
+//! makes the link wait before it takes the next message.
+//!
+//! # A browser's request
+//!
+//! A worker accepts the connection and lives with it to its end. The path names an endpoint or nothing;
+//! [`auth::credentials`] finds the token, [`auth::Authenticator`] makes an [`auth::Identity`] of it, and from that and the
+//! query comes a [`hub::Subscription`], which holds nothing that is not granted. [`hub::Shard::subscribe`] decides under one
+//! lock what is replayed and from where on the stream is live, so that no event is missed in between and none comes twice.
+//! Whatever ends a stream, its subscriber is dropped, and the drop unsubscribes.
+//!
+//! # The end
+//!
+//! [`app::App::stop`]: not ready, then no new connections, then the streams in batches over the drain window, then what is
+//! under way, then the source, which goes on until the last stream has ended. The grace time bounds all of it.
+//!
+//! # What there is not
+//!
+//! - A second publisher: [`hub::Publisher`] is no `Clone`, so events have one order.
+//! - An event that is encoded for a subscriber: its frame is made once and shared, in the ring as in every queue.
+//! - A queue without a bound: of messages, of events, of bytes, of streams, of headers. What is beyond a bound waits, is
+//!   refused or is cut off, and is counted.
+//! - A lock that is held over an `await`, or a publisher that waits for a browser.
+//! - A word of [`broker`] in [`server`] or the other way round: they meet in the hub, and [`app`] alone knows both.
+//! - A clock or a socket in [`routing`], [`sse`], [`auth`] and [`hub`]: the time is passed in.
+//! - A silent gap on Cottontail's side: what it cannot prove to be whole it announces. (What RabbitMQ drops from a queue that
+//!   is over its limit, RabbitMQ tells nobody.)
+//! - A token, a secret or a message's body in an error or a log line.
+//! - `unsafe`, or a panic that input can reach.
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | delivery, message | what the AMQP library hands over; what is left of it for the mappings ([`event::Message`]) |
+//! | mapping | a rule: a routing-key pattern with captures, and what becomes of a message that it matches |
+//! | binding key | what AMQP is told of a mapping's pattern: `user.*.#` for `user.{user}.#` |
+//! | audience | to whom an event goes: a user, a channel, or everyone |
+//! | channel | a named group of events that a browser may subscribe to; an AMQP channel is a `lapin::Channel` |
+//! | event | audiences, name and data; with an id once it is published |
+//! | frame | an event, or another block of the stream, as bytes |
+//! | subscription, subscriber | what a stream may and wants to see; the open stream itself |
+//! | credentials, identity | a token that nobody has verified; who its bearer is, once it is |
+//! | grant | a channel, or a pattern of channels, that an identity may see |
+//! | position, epoch, id | a place in a history's order; which history; both together, as browsers know them |
+//! | history, ring, replay | the events that are kept; where they are kept in memory; the part after an id |
+//! | gap | what a subscriber missed, or may have, and cannot be given any more |
+//! | lagged | cut off because its queue was full |
+//! | worker, shard | a thread with its connections; its part of the hub |
+//! | drain | a graceful end |
+//!
+//! # Modules
+//!
+//! The first four use no other module; each later one uses only modules above it.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`event`] | users, channels, audiences, events, positions and ids |
+//! | [`setting`] | the types of settings (durations, secrets) and the fault that names one |
+//! | [`shutdown`] | the signals, and the drain that waits for those who still work |
+//! | [`topic`] | AMQP topic patterns |
+//! | [`telemetry`] | logging, and every metric with a function for each thing that happens |
+//! | [`auth`] | from a request's token to an identity with its grants |
+//! | [`routing`] | from a message to events for audiences |
+//! | [`sse`] | the bytes of an event stream |
+//! | [`hub`] | who gets what: the publisher, the ring, the shards and their subscribers |
+//! | [`broker`] | the link to RabbitMQ, the exchange of `dev`, and the pipeline that both feed |
+//! | [`server`] | HTTP: workers, endpoints, refusals, CORS, the admin listener |
+//! | [`config`] | all sections together: loading, checking, and where each setting was written |
+//! | [`app`] | wiring: what is built from a configuration, started and ended |
+//! | [`cli`] | the command line and the commands besides `run` |
 
 pub mod event;
 pub mod setting;
