@@ -46,7 +46,7 @@ pub struct IssuerConfig {
     pub algorithms: Vec<String>,
     pub secret: Option<Secret>,
     pub secret_file: Option<String>,
-    /// Whether the secret is written in base64 (any of the four alphabets of RFC 4648).
+    /// Whether the secret is written in base64 (RFC 4648 §4 or §5, padded or not).
     pub secret_base64: bool,
     /// PEM: `SubjectPublicKeyInfo`, PKCS#1 or a certificate.
     pub public_key_file: Option<String>,

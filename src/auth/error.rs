@@ -15,29 +15,29 @@ pub enum AuthError {
     TokenTooLong,
     #[error("the token is not a signed JSON Web Token")]
     TokenMalformed,
-    #[error("the token's header asks for something that is not accepted")]
+    #[error("the token's header brings a key along or needs an extension, which is not accepted")]
     HeaderRefused,
     #[error("the token's algorithm is not accepted")]
     AlgorithmRefused,
-    #[error("the token's issuer is not accepted")]
+    #[error("the token's issuer (`iss`) is not accepted")]
     IssuerRefused,
-    #[error("the token names a key that is not known")]
+    #[error("the token names a key (`kid`) that is not known")]
     KeyUnknown,
     #[error("the token's signature does not verify")]
     SignatureInvalid,
-    #[error("the token is not meant for this service")]
+    #[error("the token is not meant for this service (`aud`)")]
     AudienceRefused,
-    #[error("the token has no expiry")]
+    #[error("the token has no expiry (`exp`)")]
     ExpiryMissing,
     #[error("the token has expired")]
     Expired,
-    #[error("the token is not valid yet")]
+    #[error("the token is not valid yet (`nbf`)")]
     NotYetValid,
-    #[error("the token's times are not usable")]
+    #[error("the token's `exp` or `nbf` is not a time in seconds since 1970")]
     TimeInvalid,
-    #[error("the token's user is not usable")]
+    #[error("the token's user claim is not text or an integer, of 1 to 1024 bytes")]
     UserInvalid,
-    #[error("the token's channels are not usable")]
+    #[error("the token's channels claim is not a list of texts or one text, each channel at most 255 bytes")]
     ChannelsInvalid,
     #[error("the token grants too many channels")]
     ChannelsTooMany,

@@ -29,7 +29,7 @@ pub enum MintError {
     SecretFile(#[source] io::Error),
     #[error("the issuer's secret is not base64, though secret_base64 says so")]
     SecretBase64,
-    #[error("the issuer's {0} is no JSON pointer to a claim of its own")]
+    #[error("the issuer's {0} points to no place in the claims that is free for it")]
     Pointer(&'static str),
     #[error("the lifetime is beyond what a clock can tell")]
     Lifetime,

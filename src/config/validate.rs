@@ -62,7 +62,7 @@ impl Found {
         for (index, name) in names.iter().enumerate() {
             let key = format!("{key}.{index}");
             self.must(!name.is_empty(), &key, "a channel's name must not be empty");
-            self.must(name.len() <= LONGEST_NAME, &key, "a channel's name has at most 255 bytes");
+            self.must(name.len() <= LONGEST_NAME, &key, "a channel's name must be at most 255 bytes long");
         }
     }
 
@@ -88,7 +88,7 @@ impl Found {
     fn broker(&mut self, broker: &BrokerConfig) {
         let own_urls = broker.urls != BrokerConfig::default().urls;
         let both = own_urls && broker.urls_file.is_some();
-        self.must(!both, "broker.urls_file", "either broker.urls or this, not both");
+        self.must(!both, "broker.urls_file", "must not be set beside broker.urls");
         let any = !broker.urls.is_empty() || broker.urls_file.is_some();
         self.must(any, "broker.urls", "there is no broker to connect to");
         for (index, url) in broker.urls.iter().enumerate() {
@@ -106,11 +106,11 @@ impl Found {
             "broker.exchange",
             "must be named: nothing can be bound to the default exchange",
         );
-        self.must(exchange.len() <= LONGEST_NAME, "broker.exchange", "has at most 255 bytes");
-        let reserved = "names that start with `amq.` are the broker's own";
+        self.must(exchange.len() <= LONGEST_NAME, "broker.exchange", "must be at most 255 bytes long");
+        let reserved = "must not start with `amq.`: such names are the broker's own";
         self.must(!(broker.declare && exchange.starts_with("amq.")), "broker.exchange", reserved);
         self.must(!prefix.starts_with("amq."), "broker.queue_prefix", reserved);
-        self.must(prefix.len() <= LONGEST_PREFIX, "broker.queue_prefix", "has at most 128 bytes");
+        self.must(prefix.len() <= LONGEST_PREFIX, "broker.queue_prefix", "must be at most 128 bytes long");
         self.must(broker.queue_max_length > 0, "broker.queue_max_length", "must be at least 1");
         self.must(
             broker.prefetch >= 2,
@@ -130,10 +130,14 @@ impl Found {
             [("stream.heartbeat_event", &stream.heartbeat_event), ("stream.reserved_prefix", &stream.reserved_prefix)]
         {
             self.must(!name.contains(['\r', '\n', '\0']), key, "must not hold a line break or NUL");
-            self.must(name.len() <= LONGEST_NAME, key, "has at most 255 bytes");
+            self.must(name.len() <= LONGEST_NAME, key, "must be at most 255 bytes long");
         }
         let reserved = EventName::RESERVED.contains(&stream.heartbeat_event.as_str());
-        self.must(!reserved, "stream.heartbeat_event", "browsers or this program use that event name otherwise");
+        self.must(
+            !reserved,
+            "stream.heartbeat_event",
+            "is an event name that browsers or this program use for something else",
+        );
         let prefixed = !stream.reserved_prefix.is_empty();
         self.must(prefixed, "stream.reserved_prefix", "must not be empty, or events would pass for this program's own");
     }
@@ -143,11 +147,15 @@ impl Found {
         for (index, name) in auth.query.iter().enumerate() {
             let key = format!("auth.query.{index}");
             self.must(!name.is_empty(), &key, "a parameter's name must not be empty");
-            self.must(!TAKEN_PARAMETERS.contains(&name.as_str()), &key, "the endpoint uses that parameter otherwise");
+            self.must(
+                !TAKEN_PARAMETERS.contains(&name.as_str()),
+                &key,
+                "is a parameter that the stream endpoint uses for something else",
+            );
             self.must(!auth.query[..index].contains(name), &key, "is listed twice");
         }
         let cookie = auth.cookie.bytes().all(is_token_byte);
-        self.must(cookie, "auth.cookie", "a cookie's name has letters, digits and !#$%&'*+-.^_`|~ only");
+        self.must(cookie, "auth.cookie", "must be a cookie's name: letters, digits and !#$%&'*+-.^_`|~");
         self.channels("auth.public_channels", &auth.public_channels);
         let reachable = auth.anonymous || !auth.issuer.is_empty();
         self.must(reachable, "auth.issuer", "there is no issuer and auth.anonymous is false, so nobody could listen");

@@ -46,7 +46,7 @@ pub(super) enum Problem {
     NoAudience,
     #[error("is redundant beside `everyone = true`")]
     BesideEveryone,
-    #[error("leaves the event name `{0}` reserved")]
+    #[error("makes no other name of the reserved event name `{0}`")]
     PrefixUseless(&'static str),
     #[error("are more than {MAX_MAPPINGS}")]
     TooManyMappings,

@@ -12,7 +12,7 @@ pub fn unmapped(reason: &'static str) {
     counter!("amqp_unmapped_total", "reason" => reason).increment(1);
 }
 
-/// Event names that would collide with one of `EventSource`'s own were prefixed.
+/// So many events had a reserved name and got the prefix.
 pub fn renamed(events: u64) {
     counter!("amqp_renamed_events_total").increment(events);
 }

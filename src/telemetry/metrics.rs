@@ -42,7 +42,10 @@ fn describe() {
     describe_histogram!("sse_connection_duration_seconds", Unit::Seconds, "How long streams were open");
     describe_counter!("sse_events_sent_total", "Events handed to subscribers, by event name");
     describe_histogram!("sse_event_size_bytes", Unit::Bytes, "Data of published events before encoding");
-    describe_counter!("sse_connection_errors_total", "Requests for a stream that were refused, by problem code");
+    describe_counter!(
+        "sse_connection_errors_total",
+        "Requests that were refused, by problem code, and connections that could not be accepted"
+    );
     describe_histogram!(
         "sse_delivery_latency_seconds",
         Unit::Seconds,
@@ -58,7 +61,7 @@ fn describe() {
         "amqp_unmapped_total",
         "Messages, or one mapping's part of them, that were not sent on, by reason"
     );
-    describe_counter!("amqp_renamed_events_total", "Events whose name would have collided with a reserved one");
+    describe_counter!("amqp_renamed_events_total", "Events that had a reserved name and got the prefix");
     describe_counter!("amqp_reconnects_total", "Outages of the broker link that have ended");
     // There from zero on, so that a rate over a restart is right.
     ::metrics::gauge!("amqp_connected").set(0.0);
