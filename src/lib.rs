@@ -14,16 +14,18 @@
 //! A message goes from the consumer to the hub in one synchronous chain ([`broker::Pipeline`]), and is dealt with when the
 //! chain returns. [`routing::MappingTable`] makes events of it, [`hub::Publisher`] gives each one its place in the order,
 //! keeps it in the ring of recent events and hands it to the shards, one a worker thread. A shard puts a handle of the frame
-//! into the queue of every [`hub::Subscriber`] that it is for. A full queue ends its stream and nobody else's; a full inbox
+//! into the queue of every stream that it is for. A full queue ends its stream and nobody else's; a full inbox
 //! makes the link wait before it takes the next message.
 //!
 //! # A browser's request
 //!
-//! A worker accepts the connection and lives with it to its end. The path names an endpoint or nothing;
-//! [`auth::credentials`] finds the token, [`auth::Authenticator`] makes an [`auth::Identity`] of it, and from that and the
-//! query comes a [`hub::Subscription`], which holds nothing that is not granted. [`hub::Shard::subscribe`] decides under one
-//! lock what is replayed and from where on the stream is live, so that no event is missed in between and none comes twice.
-//! Whatever ends a stream, its subscriber is dropped, and the drop unsubscribes.
+//! A worker accepts the connection and keeps it to its end; hyper reads the request. The path names an endpoint or
+//! nothing; [`auth::credentials`] finds the token, [`auth::Authenticator`] makes an [`auth::Identity`] of it, and from that
+//! and the query comes a [`hub::Subscription`], which holds nothing that is not granted. [`hub::Shard::subscribe`] decides
+//! under one lock what is replayed and from where on the stream is live, so that no event is missed in between and none
+//! comes twice. Over HTTP/1.1 the shard as a rule takes the socket over and writes the stream itself, to a
+//! [`hub::Outlet`]; otherwise the stream is a body that hyper reads. Whatever ends a stream, its place in the shard goes
+//! with it.
 //!
 //! # The end
 //!
@@ -58,7 +60,7 @@
 //! | subscription, subscriber | what a stream may and wants to see; the open stream itself |
 //! | credentials, identity | a token that nobody has verified; who its bearer is, once it is |
 //! | grant | a channel, or a pattern of channels, that an identity may see |
-//! | position, epoch, id | a place in a history's order; which history; both together, as browsers know them |
+//! | position, mark, id | a place in a history's order; what tells it from that place in another; both together |
 //! | history, ring, replay | the events that are kept; where they are kept in memory; the part after an id |
 //! | gap | what a subscriber missed, or may have, and cannot be given any more |
 //! | lagged | cut off because its queue was full |

@@ -116,6 +116,9 @@ fn every_reason_and_code_is_explained() {
             assert!(explained(&reason), "{reason}");
         }
     }
+    for error_type in quoted_after(&sources("telemetry"), "\"error_type\" => \"") {
+        assert!(explained(error_type), "{error_type}");
+    }
     let (problems, tokens) = (read("src/server/problem.rs"), read("src/auth/error.rs"));
     let problems = problems.split("Self::new(").skip(1).filter_map(|call| quoted_after(call, "\"").next());
     for problem in problems {

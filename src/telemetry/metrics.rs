@@ -44,7 +44,7 @@ fn describe() {
     describe_histogram!("sse_event_size_bytes", Unit::Bytes, "Data of published events before encoding");
     describe_counter!(
         "sse_connection_errors_total",
-        "Requests that were refused, by problem code, and connections that could not be accepted"
+        "Requests that were refused, by problem code, and connections that failed"
     );
     describe_histogram!(
         "sse_delivery_latency_seconds",
