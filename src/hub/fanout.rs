@@ -28,6 +28,8 @@ const URGENT_AUDIENCE: usize = 64;
 /// Events that a replaying stream takes from the ring at once, and how often in one turn.
 const REPLAY_BATCH: usize = 64;
 const REPLAY_BATCHES_A_TURN: usize = 4;
+/// Replaying streams that write in one turn.
+const REPLAYS_A_TURN: usize = 32;
 /// Above this many writes to large audiences a second it pays to gather events first.
 const LOADED_WRITES_PER_SECOND: f64 = 50_000.0;
 /// Of this many writes one has its latency measured.
@@ -50,6 +52,7 @@ pub(super) struct Fanout {
     /// Seats with something new to send: those of small audiences first.
     urgent: VecDeque<usize>,
     bulk: VecDeque<usize>,
+    replays: VecDeque<usize>,
     /// Handed out since the bulk list was last empty: what no seat can be blamed for not having sent.
     owed: Owed,
     writes: u32,
@@ -81,6 +84,7 @@ impl Fanout {
             tick: 0,
             urgent: VecDeque::new(),
             bulk: VecDeque::new(),
+            replays: VecDeque::new(),
             owed: Owed::default(),
             writes: 0,
             bulk_writes: 0,
@@ -106,7 +110,7 @@ impl Fanout {
         self.end_due(core, now);
         self.answer_calls(core, now);
         self.write_in_turn(core, now);
-        let more = more || !self.bulk.is_empty();
+        let more = more || !self.bulk.is_empty() || !self.replays.is_empty();
         let next = self.deadlines.first().map_or(self.next_tick, |(at, _)| self.next_tick.min(*at));
         let gather = !more && self.is_loaded(now) && !core.settings.pace.0.is_zero();
         Turn { more, next, gather: if gather { core.settings.pace.0 } else { Duration::ZERO } }
@@ -154,20 +158,22 @@ impl Fanout {
         let Self { seats, members, touched, .. } = self;
         let mut offer = |key: usize, seat: &mut Seat| {
             // Not newer: it came with the replay, or by another of the event's audiences.
-            if seat.stage != Stage::Live || seat.seen >= last.position() {
+            if seat.stage != Stage::Live || seat.seen.position >= last.position() {
                 return;
             }
             let fits = match &merged {
-                Some(frame) if seat.seen < first.position() && seat.queue.fits(frame, run.len(), &core.settings) => {
+                Some(frame)
+                    if seat.seen.position < first.position() && seat.queue.fits(frame, run.len(), &core.settings) =>
+                {
                     seat.queue.offer(frame, run.len(), first.received, &core.settings)
                 }
                 // Part of the run came with the replay, or it has room one by one if at all.
                 _ => {
-                    let mut newer = run.iter().filter(|entry| entry.position() > seat.seen);
+                    let mut newer = run.iter().filter(|entry| entry.position() > seat.seen.position);
                     newer.all(|entry| seat.queue.offer(&entry.frame, 1, entry.received, &core.settings))
                 }
             };
-            seat.seen = last.position();
+            seat.seen = last.id;
             if !fits {
                 telemetry::stream::lagged();
                 seat.end(Ending::Lagged, None);
@@ -229,6 +235,10 @@ impl Fanout {
         if self.bulk.is_empty() {
             self.owed = Owed::default();
         }
+        for _ in 0..REPLAYS_A_TURN.min(self.replays.len()) {
+            let Some(key) = self.replays.pop_front() else { break };
+            self.write(core, key, now);
+        }
     }
 
     /// Lets a seat send what waits for it, and takes it away when it has nothing more to do.
@@ -260,8 +270,8 @@ impl Fanout {
             }
         }
         // The rest of the replay waits its turn.
-        seat.listed = Listed::Bulk;
-        self.bulk.push_back(key);
+        seat.listed = Listed::Replay;
+        self.replays.push_back(key);
     }
 
     /// Looks at the seats whose outlet has called: it takes bytes again, or its other side is gone.
@@ -282,11 +292,11 @@ impl Fanout {
     /// Sends the heartbeats of every tick that is due; each seat has its tick by its number, so that they are spread.
     fn heartbeat(&mut self, core: &Core, now: Instant) {
         let settings = &core.settings;
-        let frame = if settings.heartbeat_event.is_empty() {
-            sse::heartbeat(self.reached)
-        } else {
-            sse::heartbeat_event(self.reached, &settings.heartbeat_event)
+        let heartbeat = |id| match settings.heartbeat_event.as_str() {
+            "" => sse::heartbeat(id),
+            name => sse::heartbeat_event(id, name),
         };
+        let usual = heartbeat(self.reached);
         let tick_length = settings.heartbeat.0 / TICKS;
         let stuck_limit = now.checked_sub(settings.write_timeout.0);
         // After a long stall each seat gets one heartbeat, not one for each that was missed.
@@ -303,8 +313,10 @@ impl Fanout {
                         telemetry::stream::stuck();
                         drop(self.remove(core, key));
                     } else if seat.stage == Stage::Live && seat.queue.is_empty() {
-                        // Who has something waiting needs no sign of life.
-                        seat.queue.push(frame.clone());
+                        // Who has something waiting needs no sign of life. A stream that began or replayed beyond what
+                        // was handed out must not be set back.
+                        let ahead = seat.seen.position > self.reached.position;
+                        seat.queue.push(if ahead { heartbeat(seat.seen) } else { usual.clone() });
                         self.list_urgent(key);
                     }
                 }
@@ -367,7 +379,7 @@ impl Seat {
         if let Some(last) = batch.last() {
             self.stage = Stage::Replaying(last.position());
         } else {
-            self.seen = shared.head.position;
+            self.seen = shared.head;
             self.stage = Stage::Live;
         }
         drop(shared);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::outlet::Outlet;
 use super::queue::{Queue, SLICES};
 use super::subscriber::Ending;
-use crate::event::{Audience, Position};
+use crate::event::{Audience, EventId, Position};
 use crate::sse::Frame;
 
 /// Where a stream stands between the past and the present.
@@ -33,7 +33,10 @@ pub(super) enum Exit {
 pub(super) enum Listed {
     #[default]
     No,
+    /// Its events are for a large audience.
     Bulk,
+    /// It is replaying, which everything live goes before.
+    Replay,
     Urgent,
 }
 
@@ -52,7 +55,7 @@ pub(super) struct Seat {
     pub(super) audiences: Box<[Audience]>,
     pub(super) stage: Stage,
     /// The newest event that was queued; what is not newer is not for this stream, or was queued already.
-    pub(super) seen: Position,
+    pub(super) seen: EventId,
     pub(super) deadline: Option<(Instant, Ending)>,
     pub(super) queue: Queue,
     pub(super) exit: Exit,
@@ -60,7 +63,7 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn new(audiences: Box<[Audience]>, stage: Stage, seen: Position) -> Self {
+    pub(super) fn new(audiences: Box<[Audience]>, stage: Stage, seen: EventId) -> Self {
         Self {
             audiences,
             stage,

@@ -78,7 +78,7 @@ impl Shard {
         shared.join(fanout.index, audiences.iter());
         drop(shared);
 
-        let mut seat = Seat::new(audiences, start.stage, start.after.position);
+        let mut seat = Seat::new(audiences, start.stage, start.after);
         seat.queue.push(self.opening(subscription, &start));
         if let Some((reason, from)) = start.gap {
             seat.queue.push(gap(&from, start.after, reason));

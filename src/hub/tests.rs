@@ -67,8 +67,13 @@ fn data(text: &str) -> Vec<u64> {
 #[derive(Clone, Debug)]
 enum Step {
     Publish(Vec<u8>),
-    Subscribe { user: u8, channels: Vec<u8>, resume: Option<u64> },
-    Turn,
+    Subscribe {
+        user: u8,
+        channels: Vec<u8>,
+        resume: Option<u64>,
+    },
+    /// After so many milliseconds.
+    Turn(u64),
     Read(usize),
     Leave(usize),
 }
@@ -79,7 +84,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => audiences.prop_map(Step::Publish),
         2 => (0u8..3, proptest::collection::vec(3u8..7, 0..3), proptest::option::of(0u64..60))
             .prop_map(|(user, channels, resume)| Step::Subscribe { user, channels, resume }),
-        2 => Just(Step::Turn),
+        2 => prop_oneof![Just(0), 0u64..20_000].prop_map(Step::Turn),
         2 => any::<usize>().prop_map(Step::Read),
         1 => any::<usize>().prop_map(Step::Leave),
     ];
@@ -100,11 +105,18 @@ struct Reader {
     wants: Vec<u8>,
     after: u64,
     got: Vec<u64>,
+    /// The position that the browser has reached, events and heartbeats alike.
+    reached: u64,
 }
 
 impl Reader {
     fn read(&mut self) {
-        self.got.extend(data(&read(&mut self.subscriber).expect("the stream is open")));
+        let text = read(&mut self.subscriber).expect("the stream is open");
+        for reached in text.lines().filter_map(|line| line.strip_prefix("id: e-")?.parse().ok()) {
+            assert!(reached >= self.reached, "{reached} after {} in {text}", self.reached);
+            self.reached = reached;
+        }
+        self.got.extend(data(&text));
     }
 
     fn expects(&self, published: &[Vec<u8>]) -> Vec<u64> {
@@ -125,6 +137,7 @@ proptest! {
         let mut published: Vec<Vec<u8>> = Vec::new();
         let mut readers: Vec<Reader> = Vec::new();
         let mut gone: Vec<Reader> = Vec::new();
+        let mut now = Instant::now();
         for step in steps {
             match step {
                 Step::Publish(to) => {
@@ -142,9 +155,9 @@ proptest! {
                     };
                     let subscriber = shard.subscribe(&subscription, after.map(id).as_deref(), Instant::now()).expect("room");
                     let wants = [vec![user, 7], channels].concat();
-                    readers.push(Reader { subscriber, wants, after: after.unwrap_or(head), got: Vec::new() });
+                    readers.push(Reader { subscriber, wants, after: after.unwrap_or(head), got: Vec::new(), reached: 0 });
                 }
-                Step::Turn => { shard.turn(Instant::now()); }
+                Step::Turn(after) => { now += Duration::from_millis(after); shard.turn(now); }
                 Step::Read(which) if !readers.is_empty() => { let which = which % readers.len(); readers[which].read(); }
                 Step::Leave(which) if !readers.is_empty() => gone.push(readers.swap_remove(which % readers.len())),
                 Step::Read(_) | Step::Leave(_) => {}
@@ -164,6 +177,22 @@ proptest! {
         prop_assert_eq!(overview.figures(9).users, 0);
         prop_assert_eq!(overview.streams(), 0);
     }
+}
+
+#[test]
+fn a_heartbeat_never_sets_a_browser_back() {
+    let (mut publisher, shard, _) = hub(1 << 20, &settings());
+    let start = Instant::now();
+    shard.turn(start);
+    let _listening = shard.subscribe(&user("a"), None, start).expect("room");
+    // More than one turn hands out, so that the shard is behind the head when the next stream begins there.
+    for offset in 1..=200 {
+        publish(&mut publisher, offset, vec![Audience::User("a".into())]);
+    }
+    let mut ahead = shard.subscribe(&user("b"), None, start).expect("room");
+    assert!(read(&mut ahead).expect("open").contains("id: e-200\n"));
+    shard.turn(start + Duration::from_secs(16));
+    assert_eq!(read(&mut ahead).as_deref(), Some(":\nid: e-200\n\n"));
 }
 
 #[test]

@@ -62,6 +62,11 @@ impl Problem {
     }
 }
 
+/// A refused token's code: its reason, with `token_` before it where that is not said already.
+fn code(reason: &'static str) -> String {
+    if reason.starts_with("token") { reason.to_owned() } else { format!("token_{reason}") }
+}
+
 /// The answer to a request without an acceptable token, with the challenge of RFC 6750 §3.
 pub(crate) fn unauthorized(error: AuthError) -> Response<Body> {
     let (status, challenge) = match error.challenge() {
@@ -73,7 +78,7 @@ pub(crate) fn unauthorized(error: AuthError) -> Response<Body> {
         "type": "about:blank",
         "title": status.canonical_reason(),
         "status": status.as_u16(),
-        "code": format!("token_{}", error.reason().trim_start_matches("token_")),
+        "code": code(error.reason()),
         "detail": error.to_string(),
     });
     let mut response = Response::new(Body::full(json.to_string()));
