@@ -56,6 +56,18 @@ pub enum Audience {
     Channel(ChannelName),
 }
 
+impl Audience {
+    /// The user's or channel's name; empty for everyone.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Everyone => "",
+            Self::User(user) => user.as_str(),
+            Self::Channel(channel) => channel.as_str(),
+        }
+    }
+}
+
 /// The name of an event on the wire; free of CR, LF and NUL whatever it was made from.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EventName(Arc<str>);

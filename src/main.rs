@@ -50,7 +50,7 @@ fn run(args: &RunArgs, problems: &mut impl Write) -> io::Result<u8> {
     let signals = runtime.block_on(async { Signals::listen() })?;
     let started = runtime.block_on(async { App::start(plan, Source::Broker, None) });
     match started {
-        Ok(app) => Ok(until_told(&runtime, app, signals)),
+        Ok(app) => Ok(until_told(runtime, app, signals)),
         Err(error) => {
             tracing::error!(%error, "cannot start");
             Ok(1)
@@ -74,7 +74,7 @@ fn run_dev(args: &DevArgs, out: &mut impl Write, problems: &mut impl Write) -> i
                 app.admin()
             )?;
             writeln!(out, "Open it in a browser, publish, watch. Ctrl-C ends it.")?;
-            Ok(until_told(&runtime, app, signals))
+            Ok(until_told(runtime, app, signals))
         }
         Err(faults) => refuse(&faults, problems),
     }
@@ -86,10 +86,15 @@ fn refuse(faults: &[Fault], problems: &mut impl Write) -> io::Result<u8> {
 }
 
 /// Runs until a signal, then ends in order; a second signal ends it at once.
-fn until_told(runtime: &Runtime, app: App, mut signals: Signals) -> u8 {
-    runtime.block_on(async {
-        let signal = signals.next().await;
-        tracing::info!(signal, "ending");
+fn until_told(runtime: Runtime, app: App, mut signals: Signals) -> u8 {
+    let code = runtime.block_on(async {
+        tokio::select! {
+            signal = signals.next() => tracing::info!(signal, "ending"),
+            () = app.failed() => {
+                tracing::error!("a worker thread has failed; ending at once, so that browsers go elsewhere");
+                return 1;
+            }
+        }
         tokio::select! {
             () = app.stop() => 0,
             signal = signals.next() => {
@@ -97,5 +102,8 @@ fn until_told(runtime: &Runtime, app: App, mut signals: Signals) -> u8 {
                 1
             }
         }
-    })
+    });
+    // Whatever blocks, such as a name lookup that hangs, must not keep the process.
+    runtime.shutdown_background();
+    code
 }

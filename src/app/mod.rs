@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 
@@ -20,7 +20,7 @@ use crate::broker::{Exchange, LinkStatus, Pipeline};
 use crate::config::Config;
 use crate::event::{EventId, Mark, Position};
 use crate::hub::{self, MAX_SHARDS, Overview, ShardSeed};
-use crate::server::{self, Admin, Fallback, Readiness, Site, Worker};
+use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, Worker};
 use crate::shutdown::Drain;
 use crate::telemetry;
 
@@ -51,6 +51,7 @@ pub struct App {
     server: SocketAddr,
     admin: SocketAddr,
     overview: Overview,
+    failed: Arc<Notify>,
     drain: Drain,
     draining: Arc<AtomicBool>,
     grace: Duration,
@@ -86,7 +87,8 @@ impl App {
         let site =
             Arc::new(Site::new(&config.endpoint, &config.cors, &config.auth, authenticator, &config.stream, fallback));
         let drain = Drain::new();
-        start_workers(listeners, seeds, &site, &config, &drain).map_err(StartError::Worker)?;
+        let failed = Arc::new(Notify::new());
+        start_workers(listeners, seeds, &site, &config, &drain, &failed).map_err(StartError::Worker)?;
 
         let pipeline = Pipeline::new(table, publisher, mark, config.broker.max_message_bytes);
         let (stop_source, stopped) = oneshot::channel::<()>();
@@ -100,10 +102,9 @@ impl App {
         };
         let draining = Arc::new(AtomicBool::new(false));
         let upkeep = start_admin(admin_listener, &config, &overview, &draining, status);
-        let open_files = server::raise_descriptor_limit();
-        tracing::info!(%server, %admin, threads, open_files, "listening");
+        tracing::info!(%server, %admin, threads, "listening");
         let grace = config.server.grace.0;
-        Ok(Self { server, admin, overview, drain, draining, grace, stop_source, source, upkeep })
+        Ok(Self { server, admin, overview, failed, drain, draining, grace, stop_source, source, upkeep })
     }
 
     /// Where browsers are listened to.
@@ -122,6 +123,11 @@ impl App {
     #[must_use]
     pub const fn overview(&self) -> &Overview {
         &self.overview
+    }
+
+    /// Resolves when a part of the program has broken that it cannot do without. Cancel-safe.
+    pub async fn failed(&self) {
+        self.failed.notified().await;
     }
 
     /// Ends in order: not ready, no new connections, streams in batches, requests that are under way, the source.
@@ -169,21 +175,43 @@ fn start_workers(
     site: &Arc<Site>,
     config: &Config,
     drain: &Drain,
+    failed: &Arc<Notify>,
 ) -> io::Result<()> {
     let connections = Arc::new(AtomicUsize::new(0));
+    let open_files = server::raise_descriptor_limit();
+    let settings = ServerConfig { max_connections: connections_within(config, open_files), ..config.server.clone() };
     for (number, (listener, seed)) in listeners.into_iter().zip(seeds).enumerate() {
         let worker = Worker {
             listener,
             seed,
             site: Arc::clone(site),
-            settings: config.server.clone(),
+            settings: settings.clone(),
             connections: Arc::clone(&connections),
+            write_timeout: config.stream.write_timeout.0,
             drain: drain.watch(),
+            failed: Arc::clone(failed),
         };
         // The thread's end is counted by the drain.
         let _thread = worker.start(number)?;
     }
     Ok(())
+}
+
+/// The connections that the configuration allows, as far as descriptors do: some are kept for everything else, so that
+/// operators and the broker are reached when browsers have taken the rest.
+fn connections_within(config: &Config, open_files: Option<u64>) -> usize {
+    const KEPT: u64 = 64;
+    let wanted = config.server.max_connections;
+    let possible =
+        open_files.map_or(usize::MAX, |limit| usize::try_from(limit.saturating_sub(KEPT)).unwrap_or(usize::MAX));
+    if possible < wanted {
+        tracing::info!(
+            open_files,
+            connections = possible,
+            "the limit of open files allows fewer connections than server.max_connections"
+        );
+    }
+    wanted.min(possible.max(1))
 }
 
 fn start_admin(

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::event::Message;
 use crate::routing::{MappingConfig, OneOrMany};
 use crate::server::Fallback;
-use crate::setting::{Fault, Secret};
+use crate::setting::{Fault, Secret, Span};
 
 const PAGE: &str = include_str!("console.html");
 const MAX_BODY: usize = 1 << 20;
@@ -45,6 +45,7 @@ pub fn config(listen: SocketAddr) -> Config {
     let secret = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
     let mut config = Config::default();
     config.server.listen = listen;
+    config.server.drain_delay = Span::from_secs(0);
     config.admin.listen = SocketAddr::new(listen.ip(), 0);
     config.auth.issuer = vec![IssuerConfig {
         algorithms: vec!["HS256".into()],

@@ -71,7 +71,12 @@ impl Found {
         self.must(server.threads <= 1024, "server.threads", "must be at most 1024");
         self.positive("server.max_connections", server.max_connections);
         self.positive("server.max_headers", server.max_headers);
-        self.must(server.grace > server.drain_window, "server.grace", "must be longer than server.drain_window");
+        let drain = server.drain_delay.0.saturating_add(server.drain_window.0);
+        self.must(
+            server.grace.0 > drain,
+            "server.grace",
+            "must be longer than server.drain_delay and server.drain_window together",
+        );
         let (ours, theirs) = (server.listen, admin.listen);
         let same_address = ours.is_ipv4() == theirs.is_ipv4()
             && (ours.ip() == theirs.ip() || ours.ip().is_unspecified() || theirs.ip().is_unspecified());
@@ -171,6 +176,7 @@ impl Found {
         self.time("server.header_timeout", server.header_timeout, tick);
         self.time("server.drain_window", server.drain_window, Duration::ZERO);
         self.time("server.grace", server.grace, tick);
+        self.time("server.drain_delay", server.drain_delay, Duration::ZERO);
         self.time("broker.ack_interval", broker.ack_interval, tick);
         self.time("broker.connect_timeout", broker.connect_timeout, tick);
         self.time("broker.reconnect_min", broker.reconnect_min, tick);

@@ -10,7 +10,7 @@ use slab::Slab;
 use super::core::Core;
 use super::members::Members;
 use super::ring::Entry;
-use super::seat::{Exit, Listed, Seat, Stage, Written};
+use super::seat::{Exit, Listed, Seat, SeatId, Stage, Written};
 use super::shard::Turn;
 use super::subscriber::Ending;
 use crate::event::{Audience, EventId};
@@ -45,6 +45,8 @@ pub(super) struct Fanout {
     pub(super) deadlines: BTreeSet<(Instant, usize)>,
     pub(super) index: usize,
     pub(super) draining: bool,
+    /// Tells a seat from another that has its number later.
+    serial: u64,
     /// Every event up to here that is for this shard has been handed out.
     reached: EventId,
     next_tick: Instant,
@@ -79,6 +81,7 @@ impl Fanout {
             deadlines: BTreeSet::new(),
             index,
             draining: false,
+            serial: 0,
             reached: start,
             next_tick: now,
             tick: 0,
@@ -93,6 +96,24 @@ impl Fanout {
             touched: Vec::new(),
             calls: Vec::new(),
         }
+    }
+
+    /// Takes a new seat in; its number and serial name it.
+    pub(super) fn insert(&mut self, mut seat: Seat) -> SeatId {
+        self.serial += 1;
+        seat.serial = self.serial;
+        let key = self.seats.insert(seat);
+        let seat = &self.seats[key];
+        for audience in &seat.audiences {
+            self.members.add(audience, key);
+        }
+        self.deadlines.extend(seat.deadline.map(|(at, _)| (at, key)));
+        SeatId { key, serial: seat.serial }
+    }
+
+    /// The seat, unless it was taken away.
+    pub(super) fn seat(&mut self, id: SeatId) -> Option<&mut Seat> {
+        self.seats.get_mut(id.key).filter(|seat| seat.serial == id.serial)
     }
 
     /// Hands out what waits in the inbox, sends heartbeats, ends what is due, and lets seats write.
@@ -156,6 +177,7 @@ impl Fanout {
         let ([first, ..], [.., last]) = (run, run) else { return };
         let merged = (run.len() > 1).then(|| Frame::merge(run.iter().map(|entry| &entry.frame)));
         let Self { seats, members, touched, .. } = self;
+        let mut receivers = 0;
         let mut offer = |key: usize, seat: &mut Seat| {
             // Not newer: it came with the replay, or by another of the event's audiences.
             if seat.stage != Stage::Live || seat.seen.position >= last.position() {
@@ -165,15 +187,16 @@ impl Fanout {
                 Some(frame)
                     if seat.seen.position < first.position() && seat.queue.fits(frame, run.len(), &core.settings) =>
                 {
-                    seat.queue.offer(frame, run.len(), first.received, &core.settings)
+                    seat.queue.offer(frame, run.len(), Some(first.received), &core.settings)
                 }
                 // Part of the run came with the replay, or it has room one by one if at all.
                 _ => {
                     let mut newer = run.iter().filter(|entry| entry.position() > seat.seen.position);
-                    newer.all(|entry| seat.queue.offer(&entry.frame, 1, entry.received, &core.settings))
+                    newer.all(|entry| seat.queue.offer(&entry.frame, 1, Some(entry.received), &core.settings))
                 }
             };
             seat.seen = last.id;
+            receivers += u64::from(fits);
             if !fits {
                 telemetry::stream::lagged();
                 seat.end(Ending::Lagged, None);
@@ -188,9 +211,8 @@ impl Fanout {
                 }
             }
         }
-        let receivers = touched.len();
         for entry in run {
-            entry.sent.add(receivers as u64);
+            entry.sent.add(receivers);
         }
         self.list_touched(Owed { events: run.len(), bytes: size });
     }
@@ -245,8 +267,12 @@ impl Fanout {
     pub(super) fn write(&mut self, core: &Core, key: usize, now: Instant) {
         let Some(seat) = self.seats.get_mut(key) else { return };
         seat.listed = Listed::No;
-        if let Exit::Reader(_) = seat.exit {
+        if let Exit::Reader { .. } = seat.exit {
             seat.wake();
+            if seat.stage == Stage::Ended(Ending::Lagged) {
+                // Its reader finds the seat empty, if it ever looks.
+                drop(self.remove(core, key));
+            }
             return;
         }
         for _ in 0..REPLAY_BATCHES_A_TURN {
@@ -309,8 +335,9 @@ impl Fanout {
             let mut key = self.tick as usize;
             while key < self.seats.capacity() {
                 if let Some(seat) = self.seats.get_mut(key) {
-                    if stuck_limit.is_some_and(|limit| seat.is_stuck_since(limit)) {
+                    if stuck_limit.is_some_and(|limit| seat.is_stuck_since(limit, now)) {
                         telemetry::stream::stuck();
+                        seat.wake();
                         drop(self.remove(core, key));
                     } else if seat.stage == Stage::Live && seat.queue.is_empty() {
                         // Who has something waiting needs no sign of life. A stream that began or replayed beyond what
@@ -376,17 +403,20 @@ impl Seat {
         }
         let everyone = [Audience::Everyone];
         let batch = shared.ring.after(position, self.audiences.iter().chain(&everyone), REPLAY_BATCH);
-        if let Some(last) = batch.last() {
-            self.stage = Stage::Replaying(last.position());
-        } else {
+        if batch.is_empty() {
             self.seen = shared.head;
             self.stage = Stage::Live;
         }
         drop(shared);
-        telemetry::stream::replayed(batch.len());
-        for entry in batch {
-            self.queue.push(entry.frame.clone());
+        let mut replayed = 0;
+        for entry in &batch {
+            if !self.queue.offer(&entry.frame, 1, None, &core.settings) {
+                break;
+            }
+            replayed += 1;
+            self.stage = Stage::Replaying(entry.position());
         }
+        telemetry::stream::replayed(replayed);
     }
 }
 

@@ -16,6 +16,8 @@ mod subscriber;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -86,19 +88,25 @@ impl Overview {
     pub fn figures(&self, top: usize) -> Figures {
         let shared = self.core.lock();
         let mut users = 0;
-        let mut channels = Vec::new();
+        // The least of the top lies on top, so that nothing else is kept or copied under the lock.
+        let mut most = BinaryHeap::new();
         for (audience, streams) in shared.audiences() {
             match audience {
                 Audience::User(_) => users += 1,
-                Audience::Channel(channel) => channels.push((channel.as_str().to_owned(), streams)),
+                Audience::Channel(channel) => {
+                    most.push((Reverse(streams), channel.clone()));
+                    if most.len() > top {
+                        most.pop();
+                    }
+                }
                 Audience::Everyone => {}
             }
         }
         let (ring_events, ring_bytes) = (shared.ring.len(), shared.ring.bytes());
         let position = shared.head.to_string();
         drop(shared);
-        channels.sort_by(|(a, x), (b, y)| y.cmp(x).then_with(|| a.cmp(b)));
-        channels.truncate(top);
+        let most = most.into_sorted_vec().into_iter();
+        let channels = most.map(|(Reverse(streams), channel)| (channel.as_str().to_owned(), streams)).collect();
         Figures { streams: self.streams(), users, channels, ring_events, ring_bytes, position }
     }
 }

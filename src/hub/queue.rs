@@ -55,14 +55,21 @@ impl Queue {
         }
     }
 
-    /// Queues a frame of `events` events that the source handed over at `received`; false when there is no room.
+    /// Queues a frame of `events` events that the source handed over at `received`, if they are live; false when there
+    /// is no room.
     ///
     /// An empty queue takes any frame, so that one large event alone cuts nobody off.
-    pub(super) fn offer(&mut self, frame: &Frame, events: usize, received: Instant, limits: &StreamConfig) -> bool {
+    pub(super) fn offer(
+        &mut self,
+        frame: &Frame,
+        events: usize,
+        received: Option<Instant>,
+        limits: &StreamConfig,
+    ) -> bool {
         if !self.is_empty() && !self.fits(frame, events, limits) {
             return false;
         }
-        self.oldest.get_or_insert(received);
+        self.oldest = self.oldest.or(received);
         self.push_piece(Piece { frame: frame.clone(), events });
         true
     }

@@ -30,7 +30,8 @@ impl Entry {
     fn cost(&self) -> usize {
         const ENTRY: usize = size_of::<Entry>() + 96;
         const PLACE: usize = size_of::<Audience>() + 160;
-        self.frame.size() + ENTRY + PLACE * self.audiences.len()
+        let names: usize = self.audiences.iter().map(|audience| audience.name().len()).sum();
+        self.frame.size() + names + ENTRY + PLACE * self.audiences.len()
     }
 }
 

@@ -19,11 +19,18 @@ pub(super) enum Stage {
     Ended(Ending),
 }
 
+/// Names a seat for as long as it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SeatId {
+    pub(super) key: usize,
+    pub(super) serial: u64,
+}
+
 /// How a stream's bytes leave.
 #[derive(Debug)]
 pub(super) enum Exit {
-    /// Somebody polls for them.
-    Reader(Option<Waker>),
+    /// Somebody polls for them; `left_since` is when something was first seen to wait for that.
+    Reader { waker: Option<Waker>, left_since: Option<Instant> },
     /// The shard writes them; the waker calls this seat.
     Outlet { outlet: Box<dyn Outlet>, waker: Waker, stuck_since: Option<Instant> },
 }
@@ -60,6 +67,7 @@ pub(super) struct Seat {
     pub(super) queue: Queue,
     pub(super) exit: Exit,
     pub(super) listed: Listed,
+    pub(super) serial: u64,
 }
 
 impl Seat {
@@ -70,8 +78,9 @@ impl Seat {
             seen,
             deadline: None,
             queue: Queue::default(),
-            exit: Exit::Reader(None),
+            exit: Exit::Reader { waker: None, left_since: None },
             listed: Listed::No,
+            serial: 0,
         }
     }
 
@@ -96,7 +105,7 @@ impl Seat {
 
     /// Wakes the reader, if one waits.
     pub(super) fn wake(&mut self) {
-        if let Exit::Reader(waker) = &mut self.exit
+        if let Exit::Reader { waker, .. } = &mut self.exit
             && let Some(waker) = waker.take()
         {
             waker.wake();
@@ -105,7 +114,7 @@ impl Seat {
 
     /// Has the reader's task woken by what happens next.
     pub(super) fn wake_by(&mut self, cx: &Context<'_>) {
-        if let Exit::Reader(waker) = &mut self.exit {
+        if let Exit::Reader { waker, .. } = &mut self.exit {
             match waker {
                 Some(waker) if waker.will_wake(cx.waker()) => {}
                 _ => *waker = Some(cx.waker().clone()),
@@ -113,16 +122,29 @@ impl Seat {
         }
     }
 
-    /// Whether the outlet has taken nothing since `limit`.
-    pub(super) fn is_stuck_since(&self, limit: Instant) -> bool {
-        matches!(&self.exit, Exit::Outlet { stuck_since: Some(since), .. } if *since <= limit)
+    /// Whether nothing that waits has been taken since `limit`. Looked at from time to time, which is how a reader's
+    /// neglect is noticed at all.
+    pub(super) fn is_stuck_since(&mut self, limit: Instant, now: Instant) -> bool {
+        let waits = !self.queue.is_empty() || self.is_ended();
+        match &mut self.exit {
+            Exit::Outlet { stuck_since, .. } => stuck_since.is_some_and(|since| since <= limit),
+            Exit::Reader { left_since, .. } if waits => *left_since.get_or_insert(now) <= limit,
+            Exit::Reader { .. } => false,
+        }
+    }
+
+    /// The reader has come for what waits.
+    pub(super) fn collected(&mut self) {
+        if let Exit::Reader { left_since, .. } = &mut self.exit {
+            *left_since = None;
+        }
     }
 
     /// Whether the outlet's other side is gone. Asks to be called when it goes.
     pub(super) fn is_gone(&mut self) -> bool {
         match &mut self.exit {
             Exit::Outlet { outlet, waker, .. } => outlet.poll_gone(&mut Context::from_waker(waker)).is_ready(),
-            Exit::Reader(_) => false,
+            Exit::Reader { .. } => false,
         }
     }
 

@@ -12,7 +12,7 @@ use super::core::Core;
 use super::fanout::Fanout;
 use super::outlet::{self, Outlet};
 use super::publisher::gap;
-use super::seat::{Exit, Seat, Stage};
+use super::seat::{Exit, Seat, SeatId, Stage};
 use super::start::Start;
 use super::subscriber::{Chunk, Ending, Lagged, Subscriber, Subscription};
 use crate::event::{Audience, ChannelName, UserId};
@@ -84,13 +84,8 @@ impl Shard {
             seat.queue.push(gap(&from, start.after, reason));
         }
         seat.deadline = self.deadline(subscription, now);
-        let Fanout { seats, members, deadlines, .. } = &mut *fanout;
-        let key = seats.insert(seat);
-        for audience in &seats[key].audiences {
-            members.add(audience, key);
-        }
-        deadlines.extend(seats[key].deadline.map(|(at, _)| (at, key)));
-        Ok(Subscriber::new(self.clone(), key))
+        let id = fanout.insert(seat);
+        Ok(Subscriber::new(self.clone(), id))
     }
 
     fn opening(&self, subscription: &Subscription, start: &Start) -> Frame {
@@ -127,6 +122,11 @@ impl Shard {
         self.core.inboxes[index].filled().await;
     }
 
+    /// From here on no stream is opened.
+    pub fn refuse(&self) {
+        self.fanout.borrow_mut().draining = true;
+    }
+
     /// Ends up to `at_most` streams, each with a jittered reconnection time; returns how many are still open.
     /// From the first call on no stream is opened.
     pub fn drain(&self, at_most: usize, now: Instant) -> usize {
@@ -139,9 +139,10 @@ impl Shard {
         self.fanout.borrow().seats.len()
     }
 
-    pub(super) fn poll_chunk(&self, key: usize, cx: &Context<'_>) -> Poll<Option<Result<Chunk, Lagged>>> {
+    pub(super) fn poll_chunk(&self, id: SeatId, cx: &Context<'_>) -> Poll<Option<Result<Chunk, Lagged>>> {
         let mut fanout = self.fanout.borrow_mut();
-        let seat = &mut fanout.seats[key];
+        let Some(seat) = fanout.seat(id) else { return Poll::Ready(Some(Err(Lagged))) };
+        seat.collected();
         loop {
             let received = seat.queue.oldest();
             if let Some(bytes) = seat.queue.take() {
@@ -159,34 +160,36 @@ impl Shard {
         }
     }
 
-    pub(super) fn poll_cut_off(&self, key: usize, cx: &Context<'_>) -> Poll<()> {
-        let mut fanout = self.fanout.borrow_mut();
-        let seat = &mut fanout.seats[key];
-        if seat.stage == Stage::Ended(Ending::Lagged) {
-            return Poll::Ready(());
+    pub(super) fn poll_cut_off(&self, id: SeatId, cx: &Context<'_>) -> Poll<()> {
+        match self.fanout.borrow_mut().seat(id) {
+            Some(seat) if seat.stage != Stage::Ended(Ending::Lagged) => {
+                seat.wake_by(cx);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
         }
-        seat.wake_by(cx);
-        Poll::Pending
     }
 
-    pub(super) fn hand_over(&self, key: usize, outlet: Box<dyn Outlet>, now: Instant) {
+    pub(super) fn hand_over(&self, id: SeatId, outlet: Box<dyn Outlet>, now: Instant) {
         let mut fanout = self.fanout.borrow_mut();
-        let waker = outlet::waker(&self.core, fanout.index, key);
-        let seat = &mut fanout.seats[key];
+        let waker = outlet::waker(&self.core, fanout.index, id.key);
+        let Some(seat) = fanout.seat(id) else { return };
         if seat.is_ended() {
             seat.queue.push(Frame::last());
         }
         seat.exit = Exit::Outlet { outlet, waker, stuck_since: None };
         // The first look has it called when the other side goes.
         if seat.is_gone() {
-            drop(fanout.remove(&self.core, key));
+            drop(fanout.remove(&self.core, id.key));
         } else {
-            fanout.write(&self.core, key, now);
+            fanout.write(&self.core, id.key, now);
         }
     }
 
-    pub(super) fn unsubscribe(&self, key: usize) {
-        let seat = self.fanout.borrow_mut().remove(&self.core, key);
-        drop(seat);
+    pub(super) fn unsubscribe(&self, id: SeatId) {
+        let mut fanout = self.fanout.borrow_mut();
+        if fanout.seat(id).is_some() {
+            drop(fanout.remove(&self.core, id.key));
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::outlet::Outlet;
+use super::seat::SeatId;
 use super::shard::Shard;
 use crate::event::{ChannelName, UserId};
 
@@ -50,36 +51,36 @@ pub struct Lagged;
 pub struct Subscriber {
     shard: Shard,
     /// None once an outlet carries the stream.
-    key: Option<usize>,
+    seat: Option<SeatId>,
 }
 
 impl Subscriber {
-    pub(super) const fn new(shard: Shard, key: usize) -> Self {
-        Self { shard, key: Some(key) }
+    pub(super) const fn new(shard: Shard, seat: SeatId) -> Self {
+        Self { shard, seat: Some(seat) }
     }
 
     /// The next piece of the stream; `None` is its proper end. Cancel-safe.
     pub fn poll_chunk(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Chunk, Lagged>>> {
-        self.key.map_or(Poll::Ready(None), |key| self.shard.poll_chunk(key, cx))
+        self.seat.map_or(Poll::Ready(None), |seat| self.shard.poll_chunk(seat, cx))
     }
 
     /// Ready once the stream is cut off: for a writer that is stuck and so does not come to the end by itself.
     pub fn poll_cut_off(&self, cx: &Context<'_>) -> Poll<()> {
-        self.key.map_or(Poll::Pending, |key| self.shard.poll_cut_off(key, cx))
+        self.seat.map_or(Poll::Pending, |seat| self.shard.poll_cut_off(seat, cx))
     }
 
     /// Leaves the stream to the shard, which writes it to `outlet` until either side ends it.
     pub fn hand_over(mut self, outlet: Box<dyn Outlet>, now: Instant) {
-        if let Some(key) = self.key.take() {
-            self.shard.hand_over(key, outlet, now);
+        if let Some(seat) = self.seat.take() {
+            self.shard.hand_over(seat, outlet, now);
         }
     }
 }
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
-            self.shard.unsubscribe(key);
+        if let Some(seat) = self.seat {
+            self.shard.unsubscribe(seat);
         }
     }
 }

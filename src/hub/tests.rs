@@ -133,7 +133,9 @@ proptest! {
     /// whenever it subscribed, resumed and read, and whoever else came and went.
     #[test]
     fn every_stream_gets_its_suffix_once_and_in_order(steps in steps()) {
-        let (mut publisher, shard, overview) = hub(1 << 20, &settings());
+        // Its readers take their time.
+        let settings = StreamConfig { write_timeout: Span::from_secs(1 << 20), ..settings() };
+        let (mut publisher, shard, overview) = hub(1 << 20, &settings);
         let mut published: Vec<Vec<u8>> = Vec::new();
         let mut readers: Vec<Reader> = Vec::new();
         let mut gone: Vec<Reader> = Vec::new();
@@ -333,6 +335,24 @@ fn heartbeats_carry_the_position_and_reach_everybody_once_a_period() {
     }
     assert_eq!(beats, vec![1; 100]);
     assert!(most_at_once <= 4, "{most_at_once} of 100 in one tick of 60");
+}
+
+#[test]
+fn a_reader_that_leaves_what_waits_is_cut_off_in_time_and_its_place_is_free() {
+    let (_publisher, shard, overview) = hub(1 << 20, &settings());
+    let start = Instant::now();
+    shard.turn(start);
+    let mut left = shard.subscribe(&user("left"), None, start).expect("room");
+    let mut ended =
+        shard.subscribe(&Subscription { expires: Some(start), ..user("ended") }, None, start).expect("room");
+    read(&mut ended);
+    for seconds in 1..=60 {
+        shard.turn(start + Duration::from_secs(seconds));
+    }
+    assert_eq!(overview.streams(), 0, "one left its opening, the other its end");
+    let cx = Context::from_waker(Waker::noop());
+    assert!(left.poll_cut_off(&cx).is_ready() && ended.poll_cut_off(&cx).is_ready());
+    assert_eq!(read(&mut left).as_deref(), Some("LAGGED"));
 }
 
 #[test]

@@ -10,14 +10,22 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
 
+use super::traffic::Underway;
 use crate::hub::{Lagged, Subscriber};
 use crate::telemetry;
 
 /// Of this many pieces of one stream the first has its latency measured.
 const LATENCY_SAMPLE: u32 = 16;
 
+/// The body of an answer, and the answer's place in its connection's traffic.
 #[derive(Debug)]
-pub(crate) enum Body {
+pub(crate) struct Body {
+    kind: Kind,
+    underway: Option<Underway>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Kind {
     Full(Full<Bytes>),
     Stream(StreamBody),
     /// A stream that the hub will write itself: hyper sends the head and then waits for a body that never comes.
@@ -26,11 +34,31 @@ pub(crate) enum Body {
 
 impl Body {
     pub(crate) fn empty() -> Self {
-        Self::Full(Full::default())
+        Kind::Full(Full::default()).into()
     }
 
     pub(crate) fn full(text: impl Into<Bytes>) -> Self {
-        Self::Full(Full::new(text.into()))
+        Kind::Full(Full::new(text.into())).into()
+    }
+
+    pub(crate) fn stream(stream: StreamBody) -> Self {
+        Kind::Stream(stream).into()
+    }
+
+    /// Keeps the answer under way for as long as this body lasts.
+    pub(crate) fn keep(mut self, underway: Underway) -> Self {
+        self.underway = Some(underway);
+        self
+    }
+
+    pub(crate) fn into_kind(self) -> Kind {
+        self.kind
+    }
+}
+
+impl From<Kind> for Body {
+    fn from(kind: Kind) -> Self {
+        Self { kind, underway: None }
     }
 }
 
@@ -39,24 +67,24 @@ impl http_body::Body for Body {
     type Error = Lagged;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Lagged>>> {
-        match self.get_mut() {
-            Self::Full(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Stream(stream) => stream.poll(cx).map(|next| next.map(|chunk| chunk.map(Frame::data))),
-            Self::Elsewhere => Poll::Pending,
+        match &mut self.get_mut().kind {
+            Kind::Full(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Kind::Stream(stream) => stream.poll(cx).map(|next| next.map(|chunk| chunk.map(Frame::data))),
+            Kind::Elsewhere => Poll::Pending,
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Full(body) => body.is_end_stream(),
-            Self::Stream(_) | Self::Elsewhere => false,
+        match &self.kind {
+            Kind::Full(body) => body.is_end_stream(),
+            Kind::Stream(_) | Kind::Elsewhere => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Full(body) => body.size_hint(),
-            Self::Stream(_) | Self::Elsewhere => SizeHint::default(),
+        match &self.kind {
+            Kind::Full(body) => body.size_hint(),
+            Kind::Stream(_) | Kind::Elsewhere => SizeHint::default(),
         }
     }
 }

@@ -21,7 +21,10 @@ pub struct ServerConfig {
     pub max_headers: usize,
     /// For a request's headers to arrive, and for a kept-alive connection to send its next request.
     pub header_timeout: Span,
-    /// On SIGTERM streams are ended in batches over this time.
+    /// On SIGTERM connections are still accepted for this time, while `/readyz` says no, so that whoever sends them
+    /// notices; a stream request is told to try again.
+    pub drain_delay: Span,
+    /// Then streams are ended in batches over this time.
     pub drain_window: Span,
     /// The process is gone this long after SIGTERM, whatever is still open.
     pub grace: Span,
@@ -36,6 +39,7 @@ impl Default for ServerConfig {
             max_header_bytes: ByteSize::kib(32),
             max_headers: 100,
             header_timeout: Span::from_secs(30),
+            drain_delay: Span::from_secs(3),
             drain_window: Span::from_secs(10),
             grace: Span::from_secs(25),
         }

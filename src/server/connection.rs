@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -16,15 +16,17 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant as TokioInstant, Sleep, sleep_until, timeout};
 
 use super::ServerConfig;
-use super::body::{Body, StreamBody, StreamView};
+use super::body::{Body, Kind, StreamBody, StreamView};
 use super::site::Site;
 use super::socket::SocketOutlet;
+use super::traffic::Traffic;
 use super::wire::{Leaving, Version, Wire};
 use super::worker::Counted;
 use crate::hub::Shard;
-use crate::shutdown::DrainWatch;
 
 /// Streams that one HTTP/2 connection may have open at once (RFC 9113 §5.1.2).
 const MAX_HTTP2_STREAMS: u32 = 128;
@@ -37,6 +39,7 @@ pub(crate) struct Protocol {
     http1: http1::Builder,
     http2: http2::Builder<LocalExecutor>,
     settings: ServerConfig,
+    traffic: Traffic,
 }
 
 /// Runs a connection's tasks on the worker's own thread.
@@ -76,47 +79,61 @@ impl Protocol {
             .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
             .keep_alive_interval(settings.header_timeout.0)
             .keep_alive_timeout(settings.header_timeout.0);
-        Self { site, shard, http1, http2, settings: settings.clone() }
+        Self { site, shard, http1, http2, settings: settings.clone(), traffic: Traffic::default() }
     }
 
-    /// Serves `socket` until it ends or a stream takes it over; when `drain` starts, what is under way is finished and
+    /// Answers under way on all connections.
+    pub(crate) fn underway(&self) -> usize {
+        self.traffic.in_worker()
+    }
+
+    /// Serves `socket` until it ends or a stream takes it over; once `closing`, what is under way is finished and
     /// nothing new is taken.
-    pub(crate) async fn serve(self: Rc<Self>, socket: TcpStream, counted: Counted, drain: DrainWatch) {
-        let first_bytes = tokio::time::timeout(self.settings.header_timeout.0, Wire::detect(socket)).await;
+    pub(crate) async fn serve(self: Rc<Self>, socket: TcpStream, counted: Counted, mut closing: Closing) {
+        let first_bytes = timeout(self.settings.header_timeout.0, Wire::detect(socket));
+        let detected = tokio::select! {
+            detected = first_bytes => detected,
+            () = closing.begun() => return,
+        };
         // A client that sends nothing in time, or is gone, is owed nothing.
-        let Ok(Ok((version, wire))) = first_bytes else { return };
+        let Ok(Ok((version, wire))) = detected else { return };
         // hyper's part is boxed, so that a connection that has not sent its request yet is small, and the large pieces
         // of thousands that open at once come and go one after the other in the same place.
         match version {
-            Version::Http1 => Box::pin(self.serve_http1(wire, counted, drain)).await,
-            Version::Http2 => Box::pin(self.serve_http2(wire, counted, drain)).await,
+            Version::Http1 => Box::pin(self.serve_http1(wire, counted, closing)).await,
+            Version::Http2 => Box::pin(self.serve_http2(wire, counted, closing)).await,
         }
     }
 
-    async fn serve_http2(&self, wire: Wire<TcpStream>, counted: Counted, drain: DrainWatch) {
-        let (site, shard) = (Arc::clone(&self.site), self.shard.clone());
+    async fn serve_http2(&self, wire: Wire<TcpStream>, counted: Counted, closing: Closing) {
+        let (site, shard, traffic) = (Arc::clone(&self.site), self.shard.clone(), self.traffic.of_connection());
+        let (leaving, watched) = (wire.leaving(), traffic.clone());
         let service = service_fn(move |request| {
-            let (site, shard) = (Arc::clone(&site), shard.clone());
-            async move { Ok::<_, Infallible>(site.answer(&shard, request).await) }
+            let (site, shard, underway) = (Arc::clone(&site), shard.clone(), traffic.begin());
+            async move {
+                let response = site.answer(&shard, request).await;
+                Ok::<_, Infallible>(response.map(|body| body.keep(underway)))
+            }
         });
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(wire), service));
-        drive(connection.as_mut(), drain, http2::Connection::graceful_shutdown, |_| Poll::Pending).await;
+        let drive =
+            Drive { closing, traffic: &watched, leaving: &leaving, idle_limit: Some(self.settings.header_timeout.0) };
+        drive.run(connection.as_mut(), http2::Connection::graceful_shutdown, |_| Poll::Pending).await;
         drop(counted);
     }
 
-    async fn serve_http1(&self, wire: Wire<TcpStream>, counted: Counted, drain: DrainWatch) {
-        let carried = RefCell::new(Carried::default());
+    async fn serve_http1(&self, wire: Wire<TcpStream>, counted: Counted, closing: Closing) {
+        let (carried, traffic) = (RefCell::new(Carried::default()), self.traffic.of_connection());
         let leaving = wire.leaving();
-        let service = service_fn(|request| self.answer_http1(request, &carried, &leaving));
+        let service = service_fn(|request| self.answer_http1(request, &carried, &leaving, &traffic));
         let mut connection = self.http1.serve_connection(TokioIo::new(wire), service);
-        let end = drive(Pin::new(&mut connection), drain, http1::Connection::graceful_shutdown, |cx| {
-            match &*carried.borrow() {
-                Carried::Parked(_) if leaving.head_has_left() => Poll::Ready(()),
-                Carried::Body(view) => view.poll_cut_off(cx),
-                Carried::Nothing | Carried::Parked(_) => Poll::Pending,
-            }
-        })
-        .await;
+        let drive = Drive { closing, traffic: &traffic, leaving: &leaving, idle_limit: None };
+        let leave = |cx: &Context<'_>| match &*carried.borrow() {
+            Carried::Parked(_) if leaving.head_has_left() => Poll::Ready(()),
+            Carried::Body(view) => view.poll_cut_off(cx),
+            Carried::Nothing | Carried::Parked(_) => Poll::Pending,
+        };
+        let end = drive.run(Pin::new(&mut connection), http1::Connection::graceful_shutdown, leave).await;
         if end == End::Left
             && let Carried::Parked(stream) = carried.take()
         {
@@ -132,22 +149,36 @@ impl Protocol {
         request: Request<Incoming>,
         carried: &RefCell<Carried>,
         leaving: &Leaving,
+        traffic: &Traffic,
     ) -> Result<Response<Body>, Infallible> {
+        let underway = traffic.begin();
         // An HTTP/1.0 response has no chunks: it stays with hyper.
         let chunked = request.version() == http::Version::HTTP_11;
         let (head, body) = self.site.answer(&self.shard, request).await.into_parts();
-        let body = match body {
-            Body::Stream(stream) if chunked && leaving.expect_head() => {
+        let kind = match body.into_kind() {
+            Kind::Stream(stream) if chunked && leaving.expect_head() => {
                 carried.replace(Carried::Parked(stream));
-                Body::Elsewhere
+                Kind::Elsewhere
             }
-            Body::Stream(stream) => {
+            Kind::Stream(stream) => {
                 carried.replace(Carried::Body(stream.view()));
-                Body::Stream(stream)
+                Kind::Stream(stream)
             }
-            body @ (Body::Full(_) | Body::Elsewhere) => body,
+            kind @ (Kind::Full(_) | Kind::Elsewhere) => kind,
         };
-        Ok(Response::from_parts(head, body))
+        Ok(Response::from_parts(head, Body::from(kind).keep(underway)))
+    }
+}
+
+/// Says that connections are to finish what they have under way and take nothing new.
+#[derive(Clone, Debug)]
+pub(crate) struct Closing(pub(crate) watch::Receiver<bool>);
+
+impl Closing {
+    /// Resolves once it has begun. Cancel-safe.
+    async fn begun(&mut self) {
+        // An error means that the worker is gone, and every connection with it.
+        let _begun = self.0.wait_for(|closing| *closing).await;
     }
 }
 
@@ -160,24 +191,68 @@ enum End {
     Left,
 }
 
-/// Polls a connection to its end, or until `leave` is ready, and asks it to finish when the drain starts.
-async fn drive<C: Future<Output = hyper::Result<()>>>(
-    mut connection: Pin<&mut C>,
-    mut drain: DrainWatch,
-    finish: impl Fn(Pin<&mut C>),
-    leave: impl Fn(&Context<'_>) -> Poll<()>,
-) -> End {
-    let mut draining = false;
-    let mut started = pin!(drain.started());
-    poll_fn(|cx: &mut Context<'_>| {
-        if !draining && started.as_mut().poll(cx).is_ready() {
-            draining = true;
-            finish(connection.as_mut());
+/// What decides how long a connection is driven.
+struct Drive<'a> {
+    closing: Closing,
+    traffic: &'a Traffic,
+    leaving: &'a Leaving,
+    /// A connection that begins nothing for this long while nothing is under way is ended; hyper does it by itself for HTTP/1.
+    idle_limit: Option<Duration>,
+}
+
+impl Drive<'_> {
+    /// Polls a connection to its end, or until `leave` is ready. Once it is to close, or has idled too long, it is asked
+    /// to `finish`, and dropped when nothing is under way.
+    async fn run<C: Future<Output = hyper::Result<()>>>(
+        mut self,
+        mut connection: Pin<&mut C>,
+        finish: impl Fn(Pin<&mut C>),
+        leave: impl Fn(&Context<'_>) -> Poll<()>,
+    ) -> End {
+        let mut idle = self.idle_limit.map(|limit| Box::pin(Idle::new(limit)));
+        let mut finishing = false;
+        let mut closing = pin!(self.closing.begun());
+        poll_fn(|cx: &mut Context<'_>| {
+            let idled = idle.as_mut().is_some_and(|idle| idle.as_mut().poll_idle(cx, self.traffic));
+            if !finishing && (idled || closing.as_mut().poll(cx).is_ready()) {
+                finishing = true;
+                finish(connection.as_mut());
+            }
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(End::Over);
+            }
+            // What is left is a client that has not finished its request, or will not say goodbye.
+            if finishing && self.traffic.here() == 0 && !self.leaving.is_held_back() {
+                return Poll::Ready(End::Over);
+            }
+            leave(cx).map(|()| End::Left)
+        })
+        .await
+    }
+}
+
+/// Notices a connection that has begun nothing for a while.
+struct Idle {
+    limit: Duration,
+    timer: Pin<Box<Sleep>>,
+    begun: u64,
+}
+
+impl Idle {
+    fn new(limit: Duration) -> Self {
+        Self { limit, timer: Box::pin(sleep_until(TokioInstant::now() + limit)), begun: 0 }
+    }
+
+    /// Whether nothing is under way, and nothing was begun since the timer was set.
+    fn poll_idle(mut self: Pin<&mut Self>, cx: &mut Context<'_>, traffic: &Traffic) -> bool {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if traffic.here() == 0 && traffic.begun() == self.begun {
+                return true;
+            }
+            let next = TokioInstant::now() + self.limit;
+            self.begun = traffic.begun();
+            self.timer.as_mut().reset(next);
         }
-        if connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(End::Over);
-        }
-        leave(cx).map(|()| End::Left)
-    })
-    .await
+        false
+    }
 }

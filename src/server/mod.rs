@@ -10,6 +10,7 @@ mod listener;
 mod problem;
 mod site;
 mod socket;
+mod traffic;
 mod wire;
 mod worker;
 

@@ -19,6 +19,8 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) const NOT_FOUND: Self = Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path");
+    pub(crate) const HOST_MISSING: Self =
+        Self::new(StatusCode::BAD_REQUEST, "host_missing", "an HTTP/1.1 request has a Host header");
     pub(crate) const METHOD_NOT_ALLOWED: Self =
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "an event stream is read with GET");
     pub(crate) const NOT_ACCEPTABLE: Self =

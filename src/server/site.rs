@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 
 use super::body::{Body, StreamBody};
@@ -67,15 +67,19 @@ impl Site {
 
     /// The answer to a request; a stream joins `shard`.
     pub(crate) async fn answer(&self, shard: &Shard, request: Request<Incoming>) -> Response<Body> {
-        let Some(claimed) = self.endpoints.claim(request.uri().path()) else {
-            return match &self.fallback {
-                Some(fallback) => fallback.answer(request).await.map(Body::full),
-                None => Problem::NOT_FOUND.into_response(),
-            };
-        };
         let request_id = request_id(request.headers());
-        let mut response = self.endpoint(shard, &claimed, &request, &request_id);
-        self.cors.apply(request.headers(), response.headers_mut());
+        let mut response = if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
+            // RFC 9112 §3.2.
+            Problem::HOST_MISSING.into_response()
+        } else if let Some(claimed) = self.endpoints.claim(request.uri().path()) {
+            let mut response = self.endpoint(shard, &claimed, &request, &request_id);
+            self.cors.apply(request.headers(), response.headers_mut());
+            response
+        } else if let Some(fallback) = &self.fallback {
+            fallback.answer(request).await.map(Body::full)
+        } else {
+            Problem::NOT_FOUND.into_response()
+        };
         response.headers_mut().insert(REQUEST_ID, request_id);
         response
     }
@@ -155,7 +159,7 @@ fn open(
     match shard.subscribe(subscription, last_event_id, now) {
         Ok(subscriber) => {
             tracing::debug!(connection = subscription.connection_id, request = ?request_id, "stream opened");
-            event_stream(Body::Stream(StreamBody::new(subscriber, now)))
+            event_stream(Body::stream(StreamBody::new(subscriber, now)))
         }
         Err(refused) => {
             // Any status but 200 would make a native EventSource give up for good.

@@ -22,11 +22,14 @@ const UNSENT_BYTES: u32 = 128 << 10;
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
 
 /// Sets what every accepted socket needs. A socket that refuses is gone already, which its first use will tell.
-pub(super) fn prepare(socket: &TcpStream) {
+///
+/// A peer that takes nothing, or acknowledges nothing, for `write_timeout` is given up by the kernel, whoever writes.
+pub(super) fn prepare(socket: &TcpStream, write_timeout: Duration) {
     // Small events must not wait for the acknowledgement of the one before.
     let _sent_at_once = socket.set_nodelay(true);
     let socket = SockRef::from(socket);
     let _bounded = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+    let _given_up = socket.set_tcp_user_timeout(Some(write_timeout));
     let (time, interval, retries) = KEEPALIVE;
     let _probed =
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries));

@@ -40,6 +40,11 @@ impl Leaving {
         !seen.held_back
     }
 
+    /// Whether something that was offered did not leave yet.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.0.get().held_back
+    }
+
     /// Whether the head has left, and nothing after it.
     pub(crate) fn head_has_left(&self) -> bool {
         self.0.get().last == HEAD_END

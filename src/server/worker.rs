@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
 use tokio::task::{LocalSet, coop, spawn_local, yield_now};
 use tokio::time::{sleep, sleep_until};
 
 use super::ServerConfig;
-use super::connection::Protocol;
+use super::connection::{Closing, Protocol};
 use super::site::Site;
 use super::socket;
 use crate::hub::{Shard, ShardSeed};
@@ -26,6 +26,8 @@ use crate::telemetry;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The steps in which a drain ends streams.
 const DRAIN_STEP: Duration = Duration::from_millis(100);
+/// How long the last bytes of ended streams may take to leave.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// What a worker is made of.
 #[derive(Debug)]
@@ -36,7 +38,11 @@ pub struct Worker {
     pub settings: ServerConfig,
     /// Open connections of all workers.
     pub connections: Arc<AtomicUsize>,
+    /// A peer that takes nothing for this long is given up.
+    pub write_timeout: Duration,
     pub drain: DrainWatch,
+    /// Told when the worker cannot go on.
+    pub failed: Arc<Notify>,
 }
 
 impl Worker {
@@ -52,23 +58,42 @@ impl Worker {
     }
 
     async fn run(self) {
-        let Self { listener, seed, site, settings, connections, drain } = self;
+        // `drain` is held to the end: its drop says that this worker is done.
+        let Self { listener, seed, site, settings, connections, write_timeout, mut drain, failed } = self;
         let shard = seed.settle(Instant::now());
         let protocol = Rc::new(Protocol::new(site, shard.clone(), &settings));
         // Its writes are many and bounded by the turn itself, so that they need no budget of the runtime's.
-        spawn_local(coop::unconstrained(turns(shard.clone())));
+        let mut turning = spawn_local(coop::unconstrained(turns(shard.clone())));
         let open = Open { here: Rc::default(), everywhere: connections, limit: settings.max_connections };
-        let mut draining = drain.clone();
+        let (close, closing) = watch::channel(false);
+        let accept = accept(listener, &protocol, &open, Closing(closing), write_timeout);
+        let delay = until_closed(&mut drain, &shard, settings.drain_delay.0);
         tokio::select! {
-            () = accept(listener, &protocol, &open, &drain) => {}
-            () = draining.started() => {}
+            () = accept => {}
+            () = delay => {}
+            // Only a panic ends it. Streams without it would be silent for ever, so the process must not go on.
+            _ = &mut turning => {
+                failed.notify_one();
+                return;
+            }
         }
         end_streams(&shard, settings.drain_window.0).await;
-        // Connections finish what they have under way; the process's grace time bounds this wait.
-        while open.here.get() > 0 {
+        close.send_replace(true);
+        // Answers under way are finished, within the process's grace time; a stream that does not take its last bytes
+        // comes back by itself anyway.
+        let mut linger = LINGER;
+        while open.here.get() > 0 && (protocol.underway() > 0 || !linger.is_zero()) {
             sleep(DRAIN_STEP / 10).await;
+            linger = linger.saturating_sub(DRAIN_STEP / 10);
         }
     }
+}
+
+/// Resolves when accepting is to stop: the drain has started, and whoever sends connections had time to notice.
+async fn until_closed(drain: &mut DrainWatch, shard: &Shard, delay: Duration) {
+    drain.started().await;
+    shard.refuse();
+    sleep(delay).await;
 }
 
 /// Turns the shard whenever it has something to do.
@@ -129,11 +154,19 @@ impl Drop for Counted {
     }
 }
 
-async fn accept(listener: TcpListener, protocol: &Rc<Protocol>, open: &Open, drain: &DrainWatch) {
+async fn accept(
+    listener: TcpListener,
+    protocol: &Rc<Protocol>,
+    open: &Open,
+    closing: Closing,
+    write_timeout: Duration,
+) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
         tracing::error!("a listener could not be registered with the event queue");
         return pending().await;
     };
+    // One line an episode, however many attempts it has.
+    let mut said = false;
     loop {
         if open.is_full() {
             // The rest wait in the kernel's queue until somebody leaves.
@@ -141,21 +174,22 @@ async fn accept(listener: TcpListener, protocol: &Rc<Protocol>, open: &Open, dra
             continue;
         }
         match listener.accept().await {
-            Ok((connection, _peer)) => take(connection, protocol, open, drain),
+            Ok((connection, _peer)) => {
+                said = false;
+                socket::prepare(&connection, write_timeout);
+                spawn_local(Rc::clone(protocol).serve(connection, open.count(), closing.clone()));
+            }
             Err(error) => {
                 telemetry::stream::accept_failed();
                 if !is_of_one_connection(&error) {
-                    tracing::warn!(%error, "cannot accept connections; trying again");
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::warn!(%error, "cannot accept connections; trying again");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
-}
-
-fn take(connection: TcpStream, protocol: &Rc<Protocol>, open: &Open, drain: &DrainWatch) {
-    socket::prepare(&connection);
-    spawn_local(Rc::clone(protocol).serve(connection, open.count(), drain.clone()));
 }
 
 /// Errors that say something about the connection that was to be accepted, not about accepting.

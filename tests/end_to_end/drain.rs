@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
 use crate::scenario::Scenario;
 use crate::support::deadline::eventually;
 use crate::support::eventsource_decoder::Observed;
@@ -107,4 +110,40 @@ async fn a_subscriber_that_leaves_is_gone_from_the_count() {
     scenario.server.metrics_until("two streams to be counted", open(2.0)).await;
     drop(stream);
     scenario.server.metrics_until("one stream to be counted", open(1.0)).await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_nothing_or_half_a_request_does_not_hold_up_the_end() {
+    let mut scenario = Scenario::start_with("[server]\ngrace = \"19s\"").await;
+    let address = scenario.server.address();
+    let _silent = TcpStream::connect(address).await.unwrap();
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(b"GET /events HTTP/1.1\r\nHost: a\r\n").await.unwrap();
+    let mut kept_alive = TcpStream::connect(address).await.unwrap();
+    kept_alive.write_all(b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    kept_alive.readable().await.unwrap();
+    let started = Instant::now();
+    scenario.server.terminate();
+    assert!(scenario.server.exit().await.success());
+    assert!(started.elapsed() < Duration::from_secs(15), "long before the grace time is over");
+}
+
+#[tokio::test]
+async fn until_others_have_noticed_a_new_stream_is_told_to_come_back() {
+    let changes = "[server]\ndrain_delay = \"5s\"\ndrain_window = \"1s\"\ngrace = \"19s\"";
+    let mut scenario = Scenario::start_with(changes).await;
+    let mut open = scenario.subscribe("ada").await;
+    scenario.server.terminate();
+    eventually("/readyz to answer 503", async || {
+        let response = try_fetch(scenario.server.admin(), &Request::get("/readyz")).await.ok()?;
+        (response.status() == 503).then_some(())
+    })
+    .await;
+    let late = scenario.server.fetch(&Request::get("/events").bearer(&scenario.issuer.token("ada"))).await;
+    assert_eq!(late.status(), 200, "any other status would make a browser give up for good");
+    assert!(late.text().starts_with("retry: "), "{}", late.text());
+    scenario.app.publish("user.ada.hello", "still flowing").await;
+    assert_eq!(open.message().await.data, "still flowing");
+    assert_eq!(open.rest().await.1, Ended::Properly);
+    assert!(scenario.server.exit().await.success());
 }

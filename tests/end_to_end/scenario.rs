@@ -88,6 +88,9 @@ impl Scenario {
 pub fn configuration(app: &Application, issuer: &Issuer, changes: &str) -> String {
     let usual = format!(
         r#"
+[server]
+drain_delay = "0s"
+
 [admin]
 ready_needs_broker = true
 
