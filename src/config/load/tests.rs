@@ -1,3 +1,5 @@
+//! Layers, unknown keys and ill-typed values, each fault with where it was written.
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;

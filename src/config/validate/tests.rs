@@ -1,3 +1,5 @@
+//! Values and sections that fit their types and are wrong all the same.
+
 use super::*;
 use crate::auth::IssuerConfig;
 use crate::routing::MappingConfig;
