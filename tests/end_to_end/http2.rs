@@ -36,7 +36,7 @@ impl Stream {
     }
 }
 
-async fn connect(scenario: &Scenario) -> SendRequest<Empty<Bytes>> {
+pub(crate) async fn connect(scenario: &Scenario) -> SendRequest<Empty<Bytes>> {
     let stream = TcpStream::connect(scenario.server.address()).await.unwrap();
     let (requests, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
@@ -44,8 +44,13 @@ async fn connect(scenario: &Scenario) -> SendRequest<Empty<Bytes>> {
     requests
 }
 
-async fn get(requests: &mut SendRequest<Empty<Bytes>>, scenario: &Scenario, token: &str) -> Response<Incoming> {
-    let request = http::Request::get(scenario.server.url("/events"))
+pub(crate) async fn get(
+    requests: &mut SendRequest<Empty<Bytes>>,
+    scenario: &Scenario,
+    target: &str,
+    token: &str,
+) -> Response<Incoming> {
+    let request = http::Request::get(scenario.server.url(target))
         .header("authorization", format!("Bearer {token}"))
         .body(Empty::new())
         .unwrap();
@@ -58,7 +63,7 @@ async fn many_streams_share_one_connection_and_end_one_by_one() {
     let mut requests = connect(&scenario).await;
     let mut streams = Vec::new();
     for user in ["ada", "bob", "eve"] {
-        let response = get(&mut requests, &scenario, &scenario.issuer.token(user)).await;
+        let response = get(&mut requests, &scenario, "/events", &scenario.issuer.token(user)).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-cache, no-transform");
@@ -86,7 +91,7 @@ async fn many_streams_share_one_connection_and_end_one_by_one() {
 async fn a_refusal_is_a_problem_over_http2_as_well() {
     let scenario = Scenario::start().await;
     let mut requests = connect(&scenario).await;
-    let response = get(&mut requests, &scenario, "rabbit").await;
+    let response = get(&mut requests, &scenario, "/events", "rabbit").await;
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["content-type"], "application/problem+json");
 }
