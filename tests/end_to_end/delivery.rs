@@ -141,8 +141,18 @@ async fn a_poison_message_is_counted_once_and_stops_nobody() {
     let message = ada.message().await;
     assert_eq!((message.name.as_str(), message.data.as_str()), ("order-updated", r#"{"customer":{"id":"ada"}}"#));
     let metrics = scenario.server.metrics().await;
-    // The huge one has a mapping; what it is counted as is not promised here.
-    let unmapped = metrics.sum("amqp_unmapped_total");
-    assert!((9.0..=10.0).contains(&unmapped), "{}", metrics.0);
+    assert!((metrics.sum("amqp_unmapped_total") - 10.0).abs() < f64::EPSILON, "{}", metrics.0);
+    for (reason, count) in [
+        ("body_not_json", 4.0),
+        ("pointer_missing", 2.0),
+        ("pointer_type", 1.0),
+        ("header_missing", 2.0),
+        ("too_large", 1.0),
+    ] {
+        let counted = metrics.sum_where("amqp_unmapped_total", "reason", reason);
+        assert!((counted - count).abs() < f64::EPSILON, "{reason}: {}", metrics.0);
+    }
+    let said = scenario.server.log().matches("a message was not sent on").count();
+    assert!((1..10).contains(&said), "logged at a limited rate, not {said} times");
     assert!((metrics.sum("amqp_deliveries_total") - 11.0).abs() < f64::EPSILON, "none came twice: {}", metrics.0);
 }

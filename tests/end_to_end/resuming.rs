@@ -65,7 +65,7 @@ async fn replay_holds_nothing_of_others() {
 #[tokio::test]
 async fn an_id_of_another_history_is_answered_with_a_gap_before_anything_live() {
     let scenario = Scenario::start().await;
-    for id in ["dead-1", "not an id", "%F0%9F%90%B0"] {
+    for id in ["dead-1", "not an id", "%F0%9F%90%B0", "dead-1%0D%0Adata:%20forged%0A%0Aid:%009"] {
         let target = format!("/events?lastEventId={}", id.replace(' ', "%20"));
         let mut stream = scenario.open_at(&target, &scenario.issuer.token("ada")).await;
         assert_eq!(stream.connected().await["resumed"], false, "{id}");
@@ -79,7 +79,7 @@ async fn an_id_of_another_history_is_answered_with_a_gap_before_anything_live() 
         assert_eq!(stream.message().await.data, "live", "{id}");
     }
     let metrics = scenario.server.metrics().await;
-    assert!((metrics.sum("sse_gaps_total") - 3.0).abs() < f64::EPSILON, "{}", metrics.0);
+    assert!((metrics.sum("sse_gaps_total") - 4.0).abs() < f64::EPSILON, "{}", metrics.0);
 }
 
 #[tokio::test]
