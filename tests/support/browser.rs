@@ -16,6 +16,8 @@ use super::output::Output;
 const CHROMIUM: (&str, &str) = ("COTTONTAIL_TEST_CHROMIUM", "/usr/bin/chromium");
 const CHROMEDRIVER: (&str, &str) = ("COTTONTAIL_TEST_CHROMEDRIVER", "/usr/bin/chromedriver");
 
+const START_ATTEMPTS: usize = 5;
+
 const ARGUMENTS: [&str; 9] = [
     "--headless",
     "--no-sandbox",
@@ -40,6 +42,18 @@ pub struct Browser {
 
 impl Browser {
     pub async fn start() -> Self {
+        for _ in 0..START_ATTEMPTS {
+            let mut browser = Self::launch();
+            if let Some(port) = browser.port().await {
+                browser.address.set_port(port);
+                browser.open_session().await;
+                return browser;
+            }
+        }
+        panic!("chromedriver ended at its start {START_ATTEMPTS} times")
+    }
+
+    fn launch() -> Self {
         let profile = TempDir::new().expect("a temporary directory");
         let mut driver = Command::new(program(CHROMEDRIVER))
             .arg("--port=0")
@@ -55,15 +69,22 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{} (package chromium-driver): {error}", program(CHROMEDRIVER)));
         let output = Output::of(&mut driver);
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut browser = Self { driver, output, address: nowhere, session: String::new(), profile };
-        let port = eventually("chromedriver to say its port", async || {
-            browser.output.lines().iter().find_map(|line| {
+        Self { driver, output, address: nowhere, session: String::new(), profile }
+    }
+
+    /// The port that the driver listens on, or none when it has ended: it wants the same one of IPv4 and of IPv6, and the
+    /// other tests' connections may hold either.
+    async fn port(&mut self) -> Option<u16> {
+        eventually("chromedriver to say its port or to end", async || {
+            let lines = self.output.lines();
+            let port = lines.iter().find_map(|line| {
                 line.strip_prefix("ChromeDriver was started successfully on port ")?.trim_end_matches('.').parse().ok()
-            })
-        });
-        browser.address.set_port(port.await);
-        browser.open_session().await;
-        browser
+            });
+            // Its own word, since a process that was waited for could not be killed safely any more.
+            let ended = lines.iter().any(|line| line.ends_with("Exiting..."));
+            (port.is_some() || ended).then_some(port)
+        })
+        .await
     }
 
     async fn open_session(&mut self) {
@@ -111,6 +132,9 @@ impl Drop for Browser {
         // Fails only when the whole group is gone already.
         kill_process_group(Pid::from_child(&self.driver), Signal::KILL).ok();
         self.driver.wait().ok();
+        if std::thread::panicking() {
+            eprintln!("--- output of chromedriver\n{}\n---", self.output.finish().join("\n"));
+        }
     }
 }
 
