@@ -6,13 +6,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::failure::Failure;
-use crate::payload::Kind;
+use crate::layout::Shape;
 
 /// What the benchmark tells a server process. Its end is the end of its standard input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Command {
     /// Publish for a while, to `topics` topics in turn.
-    Publish { kind: Kind, topics: u32, pace: Pace, time: Duration },
+    Publish { shape: Shape, topics: u32, pace: Pace, time: Duration },
     /// Every stream has got all of the first `0` events published.
     Progress(u64),
 }
@@ -43,12 +43,12 @@ pub struct Published {
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Publish { kind, topics, pace, time } => {
+            Self::Publish { shape, topics, pace, time } => {
                 let (word, number) = match pace {
                     Pace::Rate(number) => ("rate", number),
                     Pace::Outstanding(number) => ("window", number),
                 };
-                write!(f, "{word} {} {topics} {number} {}", kind.as_str(), time.as_micros())
+                write!(f, "{word} {} {topics} {number} {}", shape.as_str(), time.as_micros())
             }
             Self::Progress(events) => write!(f, "progress {events}"),
         }
@@ -62,8 +62,8 @@ impl FromStr for Command {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             ["progress", events] => Ok(Self::Progress(number(events)?)),
-            [word @ ("rate" | "window"), kind, topics, amount, time] => Ok(Self::Publish {
-                kind: kind.parse()?,
+            [word @ ("rate" | "window"), shape, topics, amount, time] => Ok(Self::Publish {
+                shape: shape.parse()?,
                 topics: number(topics)?,
                 pace: if word == "rate" { Pace::Rate(number(amount)?) } else { Pace::Outstanding(number(amount)?) },
                 time: Duration::from_micros(number(time)?),

@@ -13,13 +13,17 @@
     reason = "figures far below 2^52"
 )]
 
+mod budget;
 mod client;
 mod clock;
 mod control;
 mod failure;
 mod histogram;
+mod layout;
+mod machine;
 mod options;
 mod payload;
+mod proc;
 mod process;
 mod report;
 mod scenario;
@@ -30,14 +34,13 @@ mod target;
 
 use std::process::ExitCode;
 use std::thread::available_parallelism;
+use std::time::Instant;
 
 use clap::Parser as _;
-use rustix::process::{Resource, getrlimit, setrlimit};
-
 use failure::Failure;
-use options::Options;
-use report::Row;
-use scenario::{SCENARIOS, Scenario};
+use options::{Options, Role};
+use report::{Row, Table};
+use scenario::{Plan, SCENARIOS, Scenario};
 
 fn main() -> ExitCode {
     // `cargo test --benches` passes no argument: it wants to know that the benchmark works, not what it finds.
@@ -46,13 +49,13 @@ fn main() -> ExitCode {
     if options.generators == 0 {
         options.generators = available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
     }
-    let outcome = raise_descriptor_limit().map_err(Failure::from).and_then(|()| match options.role {
+    let outcome = machine::raise_descriptor_limit().map_err(Failure::from).and_then(|descriptors| match options.role {
         Some(role) => server::run(role, options.threads.unwrap_or(1), options.inject).map(|()| true),
         None if tested || options.self_check => selfcheck::run().map(|()| {
             println!("fanout: every injected fault was noticed");
             true
         }),
-        None => Ok(compare(&options)),
+        None => Ok(compare(&options, descriptors)),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -65,30 +68,57 @@ fn main() -> ExitCode {
 }
 
 /// Runs the chosen scenarios and prints their tables; false when a run was invalid.
-fn compare(options: &Options) -> bool {
-    let chosen = |scenario: &&Scenario| options.scenario.is_empty() || options.scenario.contains(&scenario.name);
+fn compare(options: &Options, descriptors: u64) -> bool {
+    let start = Instant::now();
     let mut tables = Vec::new();
-    let mut all_valid = true;
-    for scenario in SCENARIOS.iter().filter(chosen) {
-        println!("{} (load of the machine before: {})", scenario.title, load_average());
-        let rows = run_interleaved(scenario, options);
-        all_valid &= rows.iter().all(|row| row.valid.len() == row.runs);
-        tables.push(report::table(scenario, &rows));
+    let mut notes = Vec::new();
+    for scenario in &SCENARIOS {
+        let servers = present(scenario.servers(options), &mut notes);
+        if !servers.is_empty() {
+            println!("{} (load of the machine before: {})", scenario.title, machine::load_average());
+            let plans = servers.iter().map(|role| scenario.plan(options, *role).within(descriptors));
+            tables.push(run_interleaved(scenario, plans.collect(), options.runs));
+        }
     }
-    println!("\n{}", tables.join("\n"));
+    let all_valid = tables.iter().flat_map(|table| &table.rows).all(|row| row.valid.len() == row.runs);
+    println!("\n{}", report::preface(&tables));
+    for table in &tables {
+        println!("{}", table.markdown());
+    }
+    println!("{}", budget::table(&tables));
+    for note in notes {
+        println!("{note}");
+    }
+    eprintln!("fanout: {:.0} s", start.elapsed().as_secs_f64());
     if !all_valid {
         eprintln!("fanout: some runs were invalid; see above");
     }
     all_valid
 }
 
-fn run_interleaved(scenario: &Scenario, options: &Options) -> Vec<Row> {
-    let servers = if options.servers.is_empty() { scenario.servers } else { &options.servers };
-    let mut rows: Vec<Row> =
-        servers.iter().map(|&role| Row { plan: scenario.plan(options, role), valid: Vec::new(), runs: 0 }).collect();
-    for run in 1..=options.runs {
+/// The servers that are installed; of each other one a note says how to get it.
+fn present(servers: &[Role], notes: &mut Vec<String>) -> Vec<Role> {
+    let mut present = Vec::new();
+    for role in servers {
+        match machine::missing(*role) {
+            None => present.push(*role),
+            Some(packages) => {
+                let note = format!("{}: not installed (apt-get install {packages})", role.as_str());
+                if !notes.contains(&note) {
+                    println!("{note}");
+                    notes.push(note);
+                }
+            }
+        }
+    }
+    present
+}
+
+/// Each server in turn, and that again, so that whatever else the machine does meets all of them.
+fn run_interleaved(scenario: &Scenario, plans: Vec<Plan>, runs: usize) -> Table<'_> {
+    let mut rows: Vec<Row> = plans.into_iter().map(|plan| Row { plan, valid: Vec::new(), runs }).collect();
+    for run in 1..=runs {
         for row in &mut rows {
-            row.runs += 1;
             let said = match scenario.run(&row.plan) {
                 Ok((figures, account)) if account.faults.none() => {
                     let line = report::line(scenario.columns, &figures);
@@ -98,21 +128,8 @@ fn run_interleaved(scenario: &Scenario, options: &Options) -> Vec<Row> {
                 Ok((_, account)) => format!("INVALID: {}", account.faults),
                 Err(failure) => format!("INVALID: {failure}"),
             };
-            println!("  {run} {}: {said}", row.name());
+            println!("  {run} {}: {said}", row.role().as_str());
         }
     }
-    rows
-}
-
-/// What else runs here makes figures worse; it should be near 0.
-fn load_average() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_whitespace().next().unwrap_or("unknown").to_owned()
-}
-
-/// Two processes hold a descriptor for each stream.
-fn raise_descriptor_limit() -> std::io::Result<()> {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    Ok(setrlimit(Resource::Nofile, limit)?)
+    Table { scenario, rows }
 }

@@ -4,12 +4,19 @@ use clap::{Parser, ValueEnum};
 
 /// Compares Cottontail's fan-out with the physical limit of the socket on this machine.
 #[derive(Clone, Debug, Parser)]
+#[allow(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[command(name = "fanout", bin_name = "cargo bench --bench fanout --")]
 pub struct Options {
-    /// What to measure; all when not given
+    /// What the budgets need, in less than four minutes; the default
+    #[arg(long, conflicts_with = "full")]
+    pub quick: bool,
+    /// Every scenario with every peer
+    #[arg(long)]
+    pub full: bool,
+    /// What to measure, whatever the profile says
     #[arg(long, value_enum, value_delimiter = ',')]
     pub scenario: Vec<ScenarioName>,
-    /// Compare these servers, the last with the first [default: the scenario's limit and cottontail]
+    /// Compare these servers [default: the scenario's]
     #[arg(long, value_enum, value_delimiter = ',')]
     pub servers: Vec<Role>,
     /// Open streams [default: the scenario's]
@@ -25,14 +32,14 @@ pub struct Options {
     #[arg(long)]
     pub rate: Option<u64>,
     /// Events per topic under way at most in a closed loop; the more, the more there is to merge
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 128)]
     pub outstanding: u64,
     /// Interleaved runs, of which the medians are shown
     #[arg(long, default_value_t = 3)]
     pub runs: usize,
-    /// Measured time of a run, after a warm-up of a quarter of it
-    #[arg(long, default_value_t = 4.0)]
-    pub seconds: f64,
+    /// Measured time of a run, after a warm-up of a quarter of it [default: 2, or 4 with --full]
+    #[arg(long)]
+    pub seconds: Option<f64>,
     /// Threads of the load generator; 0 for half of the processors
     #[arg(long, default_value_t = 0)]
     pub generators: usize,
@@ -58,13 +65,28 @@ pub struct Options {
 pub enum ScenarioName {
     /// 100,000 deliveries a second to 1,000 streams of one channel
     Fixed,
+    /// The same to 10,000 streams
+    #[value(name = "fixed-10k")]
+    Fixed10k,
     /// As many deliveries as go, 1,000 streams of one channel, closed loop
     Saturation,
+    /// The same with 10,000 streams
+    #[value(name = "saturation-10k")]
+    Saturation10k,
     /// 5,000 events a second, each for one of 10,000 users
     Unicast,
-    /// Resident memory of 5,000 idle streams
+    /// The same with 20,000 events a second
+    #[value(name = "unicast-20k")]
+    Unicast20k,
+    /// 100,000 deliveries a second to 1,000 channels of 10 streams
+    Channels,
+    /// As many deliveries as go to 1,000 channels of 10 streams
+    ChannelsSaturation,
+    /// 2,000 events a second, each for one of 200 users, while 10 events a second go to 10,000 streams each
+    Mixed,
+    /// Resident memory of idle streams, as many as descriptors allow up to 18,000
     Idle,
-    /// 5,000 streams opened at once
+    /// 10,000 streams opened at once
     Storm,
 }
 
@@ -75,6 +97,14 @@ pub enum Role {
     Bare,
     /// Loops that write all waiting events to each socket at once
     BareMerged,
+    /// nginx with the nchan module
+    Nchan,
+    /// A hand-written endpoint in Node
+    Node,
+    Pushpin,
+    /// Cottontail fed by a private RabbitMQ
+    CottontailRabbitmq,
+    /// Cottontail fed by its in-process exchange
     Cottontail,
 }
 
@@ -83,8 +113,22 @@ impl Role {
         match self {
             Self::Bare => "bare",
             Self::BareMerged => "bare-merged",
+            Self::Nchan => "nchan",
+            Self::Node => "node",
+            Self::Pushpin => "pushpin",
+            Self::CottontailRabbitmq => "cottontail-rabbitmq",
             Self::Cottontail => "cottontail",
         }
+    }
+
+    /// Whether it is somebody else's server.
+    pub fn is_peer(self) -> bool {
+        matches!(self, Self::Nchan | Self::Node | Self::Pushpin)
+    }
+
+    /// Whether the publisher is a process beside the server's own.
+    pub fn is_published_to_from_outside(self) -> bool {
+        matches!(self, Self::Nchan | Self::Pushpin)
     }
 }
 

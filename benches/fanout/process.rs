@@ -1,57 +1,37 @@
-//! A server process as the benchmark sees it: started in a role, commanded by lines, its CPU and memory read from `/proc`.
+//! A server process as the benchmark sees it: started in a role, commanded by lines, its processes measured.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Command as Process, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::control::{Command, Published, Reply};
 use crate::failure::Failure;
 use crate::options::{Inject, Role};
+use crate::proc::{self, Cpu};
 
-/// Time for a server to start to listen.
-const START: Duration = Duration::from_secs(20);
-/// `USER_HZ`, the unit of `/proc/<pid>/stat`: 100 on every Linux that Rust supports (man 5 proc).
-const TICK: Duration = Duration::from_millis(10);
+/// Time for a server to start to listen; a broker takes a while.
+const START: Duration = Duration::from_secs(100);
+/// Time for a server to end by itself, its own processes included.
+const END: Duration = Duration::from_secs(5);
+const NODE: &str = include_str!("server/node.js");
 
-/// A running server; it is killed when this is dropped.
+/// A running server; it is ended when this is dropped.
 pub struct ServerProcess {
+    role: Role,
     child: Child,
-    stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
     replies: Receiver<Result<Reply, Failure>>,
     pub address: SocketAddr,
 }
 
-/// CPU used by a process since its start, in steps of 10 ms.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Cpu {
-    pub user: Duration,
-    pub system: Duration,
-}
-
-impl Cpu {
-    pub fn total(&self) -> Duration {
-        self.user + self.system
-    }
-
-    pub fn since(&self, earlier: &Self) -> Self {
-        Self { user: self.user.saturating_sub(earlier.user), system: self.system.saturating_sub(earlier.system) }
-    }
-}
-
 impl ServerProcess {
-    /// Starts this binary again as `role` and waits until it listens.
+    /// Starts `role` and waits until it listens.
     pub fn start(role: Role, threads: usize, inject: Option<Inject>) -> Result<Self, Failure> {
-        let mut process = Process::new(std::env::current_exe()?);
-        process.args(["--role", role.as_str(), "--threads", &threads.to_string()]);
-        if let Some(inject) = inject {
-            process.args(["--inject", inject.as_str()]);
-        }
-        let mut child = process.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let stdin = child.stdin.take().expect("it was asked for");
+        let mut child = command(role, threads, inject)?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let stdin = child.stdin.take();
         let stdout = child.stdout.take().expect("it was asked for");
         let (sender, replies) = sync_channel(16);
         thread::spawn(move || {
@@ -62,8 +42,8 @@ impl ServerProcess {
                 }
             }
         });
-        // Built before the wait, so that a server that does not start is killed too.
-        let mut server = Self { child, stdin, replies, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        // Built before the wait, so that a server that does not start is ended too.
+        let mut server = Self { role, child, stdin, replies, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         match server.replies.recv_timeout(START) {
             Ok(Ok(Reply::Listening(address))) => server.address = address,
             Ok(Err(failure)) => return Err(failure),
@@ -75,7 +55,8 @@ impl ServerProcess {
     }
 
     pub fn tell(&mut self, command: Command) -> Result<(), Failure> {
-        Ok(writeln!(self.stdin, "{command}")?)
+        let stdin = self.stdin.as_mut().expect("open until drop");
+        Ok(writeln!(stdin, "{command}")?)
     }
 
     /// Whether the last publishing command is done; does not wait.
@@ -89,30 +70,44 @@ impl ServerProcess {
     }
 
     pub fn cpu(&self) -> Result<Cpu, Failure> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The second field is the command in parentheses and may hold spaces; utime and stime are the 14th and 15th.
-        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks = |index| -> Result<Duration, Failure> {
-            let field: Option<u32> = fields.split_whitespace().nth(index).and_then(|field| field.parse().ok());
-            Ok(TICK * field.ok_or_else(|| Failure::Server("an unreadable /proc/<pid>/stat".into()))?)
-        };
-        Ok(Cpu { user: ticks(11)?, system: ticks(12)? })
+        Ok(proc::cpu(&self.measured()?))
     }
 
-    /// Resident memory in bytes (`VmRSS`); what the kernel keeps for sockets is not in it.
+    /// Resident memory in bytes.
     pub fn resident(&self) -> Result<u64, Failure> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let kilobytes: Option<u64> = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|value| value.split_whitespace().next())
-            .and_then(|value| value.parse().ok());
-        Ok(1024 * kilobytes.ok_or_else(|| Failure::Server("no VmRSS in /proc/<pid>/status".into()))?)
+        proc::resident(&self.measured()?)
     }
+
+    /// Of a peer that is published to from outside, its processes without our publisher; of every other server, its process.
+    fn measured(&self) -> Result<Vec<u32>, Failure> {
+        let process = self.child.id();
+        if self.role.is_published_to_from_outside() { proc::descendants(process) } else { Ok(vec![process]) }
+    }
+}
+
+/// This binary again, except for what is no program of ours.
+fn command(role: Role, threads: usize, inject: Option<Inject>) -> Result<Process, Failure> {
+    if role == Role::Node {
+        let mut process = Process::new("node");
+        process.args(["-e", NODE]);
+        return Ok(process);
+    }
+    let mut process = Process::new(std::env::current_exe()?);
+    process.args(["--role", role.as_str(), "--threads", &threads.to_string()]);
+    if let Some(inject) = inject {
+        process.args(["--inject", inject.as_str()]);
+    }
+    Ok(process)
 }
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
+        // The end of its standard input tells it to end.
+        drop(self.stdin.take());
+        let start = Instant::now();
+        while start.elapsed() < END && matches!(self.child.try_wait(), Ok(None)) {
+            thread::park_timeout(Duration::from_millis(5));
+        }
         // Both fail only for a process that is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();

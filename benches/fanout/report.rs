@@ -2,7 +2,15 @@
 
 use std::fmt::Write as _;
 
-use crate::scenario::{Column, Plan, Scenario};
+use crate::machine;
+use crate::options::Role;
+use crate::scenario::{Column, Plan, Ratio, Scenario};
+
+/// The runs of one scenario.
+pub struct Table<'a> {
+    pub scenario: &'a Scenario,
+    pub rows: Vec<Row>,
+}
 
 /// The runs of one server in one scenario.
 pub struct Row {
@@ -13,24 +21,17 @@ pub struct Row {
 }
 
 impl Row {
-    fn medians(&self) -> Option<Vec<f64>> {
-        let columns = self.valid.first()?.len();
-        Some((0..columns).map(|column| median(self.valid.iter().map(|run| run[column]).collect())).collect())
+    pub fn role(&self) -> Role {
+        self.plan.load.role
     }
 
-    pub fn name(&self) -> &'static str {
-        self.plan.load.role.as_str()
+    fn median(&self, column: usize) -> Option<f64> {
+        let mut values: Vec<f64> = self.valid.iter().map(|run| run[column]).collect();
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        let median = *values.get(middle)?;
+        Some(if values.len() % 2 == 1 { median } else { f64::midpoint(values[middle - 1], median) })
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
-}
-
-fn ratio(figure: f64, limit: f64) -> String {
-    if limit > 0.0 { format!("× {:.2}", figure / limit) } else { "–".into() }
 }
 
 /// One line for one run.
@@ -38,36 +39,77 @@ pub fn line(columns: &[Column], figures: &[f64]) -> String {
     let cells: Vec<String> = columns
         .iter()
         .zip(figures)
-        .map(|(Column(name, decimals), figure)| format!("{name} {figure:.decimals$}"))
+        .map(|(Column(name, decimals, _), figure)| format!("{name} {figure:.decimals$}"))
         .collect();
     cells.join(", ")
 }
 
-/// The table of one scenario; the last row is the last contestant over the first.
-pub fn table(scenario: &Scenario, rows: &[Row]) -> String {
-    let mut text = format!("### {}\n\n", scenario.title);
-    if let Some(Row { plan, .. }) = rows.first() {
-        let _ = writeln!(text, "{plan}. CPU and bytes are per delivery unless said otherwise.\n");
+impl Table<'_> {
+    /// The median of the column named `column` over the valid runs of `role`.
+    pub fn median(&self, role: Role, column: &str) -> Option<f64> {
+        let column = self.scenario.columns.iter().position(|Column(name, ..)| *name == column)?;
+        self.rows.iter().find(|row| row.role() == role)?.median(column)
     }
-    let names: Vec<&str> = scenario.columns.iter().map(|Column(name, _)| *name).collect();
-    let _ = writeln!(text, "| server | threads | {} | valid runs |", names.join(" | "));
-    let _ = writeln!(text, "|---|---|{}---|", "---|".repeat(names.len()));
-    for row in rows {
-        let cells: Vec<String> = match row.medians() {
-            Some(medians) => {
-                scenario.columns.iter().zip(medians).map(|(Column(_, decimals), m)| format!("{m:.decimals$}")).collect()
+
+    /// The table, with each server's ratio to the limit beside the figures that matter.
+    pub fn markdown(&self) -> String {
+        let Scenario { title, columns, limit, .. } = self.scenario;
+        let mut text = format!("### {title}\n\n");
+        if let Some(Row { plan, .. }) = self.rows.first() {
+            let _ = writeln!(text, "{plan}.\n");
+        }
+        text.push_str("| server | threads |");
+        for Column(name, _, ratio) in *columns {
+            let _ = write!(text, " {name} |");
+            if *ratio == Ratio::Shown {
+                let _ = write!(text, " × {} |", limit.as_str());
             }
-            None => names.iter().map(|_| "–".to_owned()).collect(),
-        };
-        let (valid, runs) = (row.valid.len(), row.runs);
-        let _ =
-            writeln!(text, "| {} | {} | {} | {valid}/{runs} |", row.name(), row.plan.load.threads, cells.join(" | "));
+        }
+        let ratios = columns.iter().filter(|Column(_, _, ratio)| *ratio == Ratio::Shown).count();
+        let _ = writeln!(text, " valid runs |\n|---|---|{}---|", "---:|".repeat(columns.len() + ratios));
+        for row in &self.rows {
+            self.write_row(&mut text, row);
+        }
+        text
     }
-    if let [first, .., last] = rows
-        && let (Some(limit), Some(medians)) = (first.medians(), last.medians())
-    {
-        let cells: Vec<String> = medians.iter().zip(&limit).map(|(median, limit)| ratio(*median, *limit)).collect();
-        let _ = writeln!(text, "| {} / {} | | {} | |", last.name(), first.name(), cells.join(" | "));
+
+    fn write_row(&self, text: &mut String, row: &Row) {
+        let Plan { load, .. } = row.plan;
+        let threads = if load.role == Role::Pushpin { "its own".to_owned() } else { load.threads.to_string() };
+        let _ = write!(text, "| {} | {threads} |", load.role.as_str());
+        for (index, Column(name, decimals, ratio)) in self.scenario.columns.iter().enumerate() {
+            let figure = row.median(index);
+            let cell = |figure: Option<f64>, decimals: usize| {
+                figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.decimals$}"))
+            };
+            let _ = write!(text, " {} |", cell(figure, *decimals));
+            if *ratio == Ratio::Shown {
+                let limit = self.median(self.scenario.limit, name).filter(|limit| *limit > 0.0);
+                let over = figure.zip(limit).map(|(figure, limit)| figure / limit);
+                let _ = write!(text, " {} |", cell(over, 2));
+            }
+        }
+        let _ = writeln!(text, " {}/{} |", row.valid.len(), row.runs);
     }
+}
+
+/// What a reader must know before the tables: the machine, the peers' versions, and what the columns mean.
+pub fn preface(tables: &[Table<'_>]) -> String {
+    let mut text = format!("Measured on {}. 200-byte events; medians of interleaved runs.\n", machine::describe());
+    let mut roles: Vec<Role> = tables.iter().flat_map(|table| table.rows.iter().map(Row::role)).collect();
+    roles.sort_unstable_by_key(|role| role.as_str());
+    roles.dedup();
+    let versions: Vec<String> = roles
+        .iter()
+        .filter_map(|role| machine::version(*role).map(|version| format!("{} ({version})", role.as_str())))
+        .collect();
+    if !versions.is_empty() {
+        let _ = writeln!(text, "Versions: {}.", versions.join(", "));
+    }
+    text.push_str(
+        "\nCPU, user, publisher and bytes are per delivery; memory is resident, shared pages counted once. All processes of a \
+         peer count; the publisher counts where it is in the server's process (bare, Cottontail, Node) and not where it is \
+         beside it (nchan, Pushpin). RabbitMQ's own processes do not count.\n",
+    );
     text
 }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use crate::client::Opening;
 use crate::client::reader::{Malformed, Reader, Signal};
 use crate::client::tally::{Faults, Tally};
 use crate::control::Pace;
 use crate::failure::Failure;
 use crate::histogram::Histogram;
+use crate::layout::{Layout, Shape};
 use crate::options::{Inject, Role};
-use crate::payload::{Kind, Payload, block};
+use crate::payload::{Payload, block};
 use crate::session::{Load, Session};
 
 /// Runs every check; the error names the first that failed.
@@ -17,23 +19,26 @@ pub fn run() -> Result<(), Failure> {
     check_tally()?;
     check_histogram()?;
     let clean = Faults::default();
-    for (role, inject, expected) in [
-        (Role::Bare, None, clean),
-        (Role::BareMerged, None, clean),
-        // Each of the ten streams of topic 0 is concerned.
-        (Role::Bare, Some(Inject::Lost), Faults { lost: 10, ..clean }),
-        (Role::BareMerged, Some(Inject::Doubled), Faults { doubled: 10, ..clean }),
-        (Role::Bare, Some(Inject::Disordered), Faults { disordered: 10, ..clean }),
+    let channel = Layout { shape: Shape::Channels, topics: 1, streams: 10 };
+    let mixed = Layout { shape: Shape::Mixed, topics: 4, streams: 10 };
+    for (role, layout, inject, expected) in [
+        (Role::Bare, channel, None, clean),
+        (Role::BareMerged, mixed, None, clean),
+        // Each of the ten streams of topic 0 is concerned …
+        (Role::Bare, channel, Some(Inject::Lost), Faults { lost: 10, ..clean }),
+        (Role::BareMerged, channel, Some(Inject::Doubled), Faults { doubled: 10, ..clean }),
+        (Role::Bare, channel, Some(Inject::Disordered), Faults { disordered: 10, ..clean }),
+        // … or the one of topic 3.
+        (Role::Bare, mixed, Some(Inject::Doubled), Faults { doubled: 1, ..clean }),
     ] {
-        let faults = faults_of(role, inject)?;
+        let faults = faults_of(role, layout, inject)?;
         ensure(faults == expected, || format!("{} with {inject:?} counted {faults}", role.as_str()))?;
     }
     Ok(())
 }
 
-fn faults_of(role: Role, inject: Option<Inject>) -> Result<Faults, Failure> {
-    let load =
-        Load { role, threads: 2, kind: Kind::Channel, topics: 1, streams: 10, generators: 2, unanswered: 10, inject };
+fn faults_of(role: Role, layout: Layout, inject: Option<Inject>) -> Result<Faults, Failure> {
+    let load = Load { role, threads: 2, layout, generators: 2, unanswered: 10, inject };
     let mut session = Session::start(load)?;
     session.open()?;
     session.publish(Pace::Rate(500), Duration::from_millis(200))?;
@@ -55,14 +60,14 @@ fn check_reader() -> Result<(), Failure> {
     stream.extend(b"0\r\n\r\n");
     let expected = [Signal::Connected, Signal::Event(event(0)), Signal::Event(event(1)), Signal::Gap];
     for cut in 1..stream.len() {
-        let (mut reader, mut signals) = (Reader::default(), Vec::new());
+        let (mut reader, mut signals) = (Reader::new(Opening::Event), Vec::new());
         for part in stream.chunks(cut) {
             let fed = reader.feed(part, &mut |signal| signals.push(signal));
             ensure(fed == Ok(()), || format!("cut in parts of {cut}: {fed:?}"))?;
         }
         ensure(signals == expected && reader.ended(), || format!("cut in parts of {cut}: {signals:?}"))?;
     }
-    let refused = Reader::default().feed(b"HTTP/1.1 401 Unauthorized\r\n\r\n", &mut |_| {});
+    let refused = Reader::new(Opening::Event).feed(b"HTTP/1.1 401 Unauthorized\r\n\r\n", &mut |_| {});
     ensure(matches!(refused, Err(Malformed::Refused(_))), || format!("a refusal was read as {refused:?}"))
 }
 

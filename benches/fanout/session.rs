@@ -1,5 +1,6 @@
 //! One run: a fresh server process, its open streams, commands to publish and what was measured meanwhile.
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -7,9 +8,11 @@ use crate::client::{Account, Generator, Wanted};
 use crate::clock;
 use crate::control::{Command, Pace, Published};
 use crate::failure::Failure;
+use crate::layout::{Layout, Shape};
 use crate::options::{Inject, Role};
-use crate::payload::{Kind, Topic};
-use crate::process::{Cpu, ServerProcess};
+use crate::payload::Kind;
+use crate::proc::Cpu;
+use crate::process::ServerProcess;
 use crate::target;
 
 const PATIENCE_TO_OPEN: Duration = Duration::from_secs(60);
@@ -17,6 +20,8 @@ const PATIENCE_TO_OPEN: Duration = Duration::from_secs(60);
 const PATIENCE_TO_RECEIVE: Duration = Duration::from_secs(5);
 /// How often progress is looked at; the precision of a window's end.
 const GLANCE: Duration = Duration::from_micros(500);
+/// For a peer to subscribe the streams whose heads it has sent.
+const SETTLING: Duration = Duration::from_millis(500);
 /// For events that nobody expects any more.
 const LINGER: Duration = Duration::from_millis(100);
 
@@ -26,30 +31,11 @@ pub struct Load {
     pub role: Role,
     /// Threads of the server.
     pub threads: usize,
-    pub kind: Kind,
-    /// The stream of number n wants topic n modulo this.
-    pub topics: u32,
-    pub streams: u32,
+    pub layout: Layout,
+    /// Threads that read streams; in a mixed layout the users' streams have one more.
     pub generators: usize,
     pub unanswered: usize,
     pub inject: Option<Inject>,
-}
-
-impl Load {
-    /// Of the first `events` events, how many go to topic `topic`.
-    pub fn events_of(&self, events: u64, topic: u32) -> u64 {
-        let topics = u64::from(self.topics);
-        events / topics + u64::from(u64::from(topic) < events % topics)
-    }
-
-    /// Deliveries that the first `events` events must make.
-    pub fn deliveries(&self, events: u64) -> u64 {
-        (0..self.topics).map(|topic| self.events_of(events, topic) * u64::from(self.streams_of(topic))).sum()
-    }
-
-    fn streams_of(&self, topic: u32) -> u32 {
-        self.streams / self.topics + u32::from(topic < self.streams % self.topics)
-    }
 }
 
 /// A window in which events were published: from the command until the last of them had arrived.
@@ -63,7 +49,7 @@ pub struct Window {
     pub cpu: Cpu,
     /// The part of it that the publishing and the commands took.
     pub publisher_cpu: Duration,
-    /// The share of its time that the generator's threads were on a processor; near 1 it was the limit.
+    /// The share of its time that the generator's busiest thread was on a processor; near 1 it was the limit.
     pub generator_busy: f64,
 }
 
@@ -88,30 +74,30 @@ impl Session {
     /// Opens all streams and returns the time that took, requests not counted.
     pub fn open(&mut self) -> Result<Duration, Failure> {
         let load = &self.load;
-        let wanted = (0..load.streams)
-            .map(|stream| {
-                let topic = Topic { kind: load.kind, number: stream % load.topics };
-                let request = target::request(load.role, self.server.address, topic, stream)?;
-                Ok(Wanted { topic: topic.number, request })
-            })
-            .collect::<Result<Vec<_>, Failure>>()?;
-        let unanswered = (load.unanswered / load.generators).max(1);
+        let parts = parts(load, self.server.address)?;
+        let unanswered = (load.unanswered / parts.len()).max(1);
         let start = Instant::now();
-        let generator = Generator::open(self.server.address, wanted, load.generators, unanswered);
+        let generator = Generator::open(self.server.address, target::opening(load.role), parts, unanswered);
         generator.wait_open(PATIENCE_TO_OPEN)?;
         self.generator = Some(generator);
-        Ok(start.elapsed())
+        let time = start.elapsed();
+        if load.role.is_peer() {
+            // Their head does not say that the stream is subscribed already.
+            thread::park_timeout(SETTLING);
+        }
+        Ok(time)
     }
 
     /// Publishes for `time` and waits until every event has arrived or nothing arrives any more.
     pub fn publish(&mut self, pace: Pace, time: Duration) -> Result<Window, Failure> {
         let generator = self.generator.as_ref().ok_or_else(|| Failure::Opening("no streams are open".into()))?;
+        let Layout { shape, topics, .. } = self.load.layout;
         let cpu = self.server.cpu()?;
         let (generator_cpu, received, bytes) = (generator.cpu(), generator.received(), generator.bytes());
         let start = Instant::now();
         generator.measure_from(clock::now());
-        self.server.tell(Command::Publish { kind: self.load.kind, topics: self.load.topics, pace, time })?;
-        let published = follow(&mut self.server, generator, &self.load, matches!(pace, Pace::Outstanding(_)))?;
+        self.server.tell(Command::Publish { shape, topics, pace, time })?;
+        let published = follow(&mut self.server, generator, &self.load.layout, matches!(pace, Pace::Outstanding(_)))?;
         let wall = start.elapsed();
         let window = Window {
             deliveries: generator.received() - received,
@@ -119,8 +105,7 @@ impl Session {
             bytes: generator.bytes() - bytes,
             cpu: self.server.cpu()?.since(&cpu),
             publisher_cpu: published.cpu.saturating_sub(self.published.cpu),
-            generator_busy: generator.cpu().saturating_sub(generator_cpu).as_secs_f64()
-                / (wall.as_secs_f64() * generator.threads() as f64),
+            generator_busy: busiest(&generator_cpu, &generator.cpu()).as_secs_f64() / wall.as_secs_f64(),
         };
         self.published = published;
         Ok(window)
@@ -132,7 +117,7 @@ impl Session {
         thread::park_timeout(LINGER);
         let generator = self.generator.take().ok_or_else(|| Failure::Opening("no streams are open".into()))?;
         let reason = generator.first_end();
-        let account = generator.close(|topic| self.load.events_of(self.published.events, topic))?;
+        let account = generator.close(|topic| self.load.layout.events_of(self.published.events, topic))?;
         if account.faults.ended > 0 {
             eprintln!("  the first stream that ended: {}", reason.unwrap_or_default());
         }
@@ -140,20 +125,46 @@ impl Session {
     }
 }
 
+/// The streams of each generator thread.
+///
+/// Where users are measured beside a crowd they have a thread of their own: behind thousands of ready sockets in one thread
+/// the measurement would be the generator's own queue.
+fn parts(load: &Load, address: SocketAddr) -> Result<Vec<Vec<Wanted>>, Failure> {
+    let apart = load.layout.shape == Shape::Mixed;
+    let mut parts: Vec<Vec<Wanted>> =
+        std::iter::repeat_with(Vec::new).take(load.generators + usize::from(apart)).collect();
+    for (index, stream) in (0..load.layout.streams).enumerate() {
+        let topic = load.layout.topic_of_stream(stream);
+        let part = if apart && topic.kind == Kind::User { load.generators } else { index % load.generators };
+        parts[part].push(Wanted { topic, request: target::request(load.role, address, topic, stream)? });
+    }
+    Ok(parts)
+}
+
+/// The most CPU that one of the threads used.
+fn busiest(before: &[Duration], after: &[Duration]) -> Duration {
+    before.iter().zip(after).map(|(before, after)| after.saturating_sub(*before)).max().unwrap_or_default()
+}
+
 /// Waits until the server has published and every event has arrived, or nothing arrives any more; meanwhile tells the
 /// server of the progress if that is what it `waits` for.
-fn follow(server: &mut ServerProcess, generator: &Generator, load: &Load, waits: bool) -> Result<Published, Failure> {
+fn follow(
+    server: &mut ServerProcess,
+    generator: &Generator,
+    layout: &Layout,
+    waits: bool,
+) -> Result<Published, Failure> {
     let (mut told, mut received, mut moved) = (0, generator.received(), Instant::now());
     let mut done: Option<(Published, u64)> = None;
     loop {
         // Each event up to here has reached all streams of its topic, since topics take turns.
-        let progress = generator.least().saturating_mul(u64::from(load.topics));
+        let progress = generator.least().saturating_mul(u64::from(layout.topics));
         if waits && progress != told {
             server.tell(Command::Progress(progress))?;
             told = progress;
         }
         if done.is_none() {
-            done = server.done()?.map(|published| (published, load.deliveries(published.events)));
+            done = server.done()?.map(|published| (published, layout.deliveries(published.events)));
         }
         let so_far = generator.received();
         if so_far != received || done.is_none() {

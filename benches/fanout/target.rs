@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
 
+use crate::client::Opening;
 use crate::failure::Failure;
 use crate::options::Role;
 use crate::payload::{EVENT_NAME, Kind, Topic};
@@ -29,8 +30,10 @@ pub fn routing_key(topic: Topic) -> String {
 /// The request of the stream numbered `stream` for `topic`. Each stream has a token of its own, as browsers do.
 pub fn request(role: Role, address: SocketAddr, topic: Topic, stream: u32) -> Result<String, Failure> {
     let lines = match role {
-        Role::Bare | Role::BareMerged => format!("GET /events?{}={} HTTP/1.1\r\n", topic.kind.as_str(), topic.number),
-        Role::Cottontail => {
+        Role::Bare | Role::BareMerged | Role::Nchan | Role::Node | Role::Pushpin => {
+            format!("GET /events?{}={} HTTP/1.1\r\n", topic.kind.as_str(), topic.number)
+        }
+        Role::Cottontail | Role::CottontailRabbitmq => {
             let (query, user) = match topic.kind {
                 Kind::Channel => (format!("?channels={}", channel(topic.number)), format!("reader-{stream}")),
                 Kind::User => (String::new(), topic.number.to_string()),
@@ -39,6 +42,11 @@ pub fn request(role: Role, address: SocketAddr, topic: Topic, stream: u32) -> Re
         }
     };
     Ok(format!("{lines}Host: {address}\r\nAccept: text/event-stream\r\n\r\n"))
+}
+
+/// How `role` says that a stream is open.
+pub fn opening(role: Role) -> Opening {
+    if role == Role::Nchan { Opening::Head } else { Opening::Event }
 }
 
 fn token(user: &str) -> Result<String, Failure> {

@@ -13,14 +13,24 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::histogram::Histogram;
+use crate::payload::{Kind, Topic};
 use tally::Faults;
 use worker::{Ended, Worker};
 
 /// One stream to open.
 pub struct Wanted {
-    /// Number of the topic whose events must arrive, and no others.
-    pub topic: u32,
+    /// The topic whose events must arrive, and no others.
+    pub topic: Topic,
     pub request: String,
+}
+
+/// What says that a stream is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// The event `connected`: from it on nothing may be missing.
+    Event,
+    /// The response head, from a server that has no such event.
+    Head,
 }
 
 /// Open streams and the threads that read them.
@@ -33,6 +43,7 @@ pub struct Generator {
 /// What the threads and the benchmark tell one another while streams run.
 struct Shared {
     address: SocketAddr,
+    opening: Opening,
     /// Requests sent and not yet answered, per thread at most.
     unanswered: usize,
     /// Events published from this moment on count into latency.
@@ -60,28 +71,42 @@ struct Gauge {
 /// What the threads know at the end.
 pub struct Account {
     pub faults: Faults,
-    /// From publishing to the read that brought the event.
-    pub latency: Histogram,
+    /// From publishing to the read that brought the event, on streams of channels …
+    pub of_channels: Histogram,
+    /// … and on streams of users.
+    pub of_users: Histogram,
     /// From `connect` to the opening event.
     pub opening: Histogram,
 }
 
+impl Account {
+    pub fn new() -> Self {
+        let [of_channels, of_users, opening] = [(); 3].map(|()| Histogram::new());
+        Self { faults: Faults::default(), of_channels, of_users, opening }
+    }
+
+    pub fn latency(&mut self, kind: Kind) -> &mut Histogram {
+        match kind {
+            Kind::Channel => &mut self.of_channels,
+            Kind::User => &mut self.of_users,
+        }
+    }
+}
+
 impl Generator {
-    /// Starts to open the streams: all at once, except that each thread has no more than `unanswered` requests under way.
-    pub fn open(address: SocketAddr, wanted: Vec<Wanted>, threads: usize, unanswered: usize) -> Self {
+    /// Starts to open the streams, a thread for each of `parts`: all at once, except that each thread has no more than
+    /// `unanswered` requests under way.
+    pub fn open(address: SocketAddr, opening: Opening, parts: Vec<Vec<Wanted>>, unanswered: usize) -> Self {
         let shared = Arc::new(Shared {
             address,
+            opening,
             unanswered,
             measure_from: AtomicU64::new(u64::MAX),
             stop: AtomicBool::new(false),
-            gauges: (0..threads).map(|_| Gauge::default()).collect(),
+            gauges: parts.iter().map(|_| Gauge::default()).collect(),
             first_end: Mutex::new(None),
         });
-        let streams = wanted.len() as u64;
-        let mut parts: Vec<Vec<Wanted>> = (0..threads).map(|_| Vec::new()).collect();
-        for (index, stream) in wanted.into_iter().enumerate() {
-            parts[index % threads].push(stream);
-        }
+        let streams = parts.iter().map(|part| part.len() as u64).sum();
         let threads = parts
             .into_iter()
             .enumerate()
@@ -127,13 +152,9 @@ impl Generator {
         self.shared.gauges.iter().map(|gauge| gauge.least.load(Ordering::Acquire)).min().unwrap_or(0)
     }
 
-    /// CPU of the generator's threads, with a delay of a turn.
-    pub fn cpu(&self) -> Duration {
-        Duration::from_nanos(self.sum(|gauge| &gauge.cpu))
-    }
-
-    pub fn threads(&self) -> usize {
-        self.threads.len()
+    /// CPU of each of the generator's threads, with a delay of a turn.
+    pub fn cpu(&self) -> Vec<Duration> {
+        self.shared.gauges.iter().map(|gauge| Duration::from_nanos(gauge.cpu.load(Ordering::Acquire))).collect()
     }
 
     pub fn first_end(&self) -> Option<String> {
@@ -143,12 +164,13 @@ impl Generator {
     /// Closes all streams and the account; `expected` is the number of events published to a topic.
     pub fn close(self, expected: impl Fn(u32) -> u64) -> Result<Account, Failure> {
         self.shared.stop.store(true, Ordering::Relaxed);
-        let mut whole = Account { faults: Faults::default(), latency: Histogram::new(), opening: Histogram::new() };
+        let mut whole = Account::new();
         for thread in self.threads {
             let ended = thread.join().map_err(|_| Failure::Opening("a generator thread panicked".into()))??;
-            whole.faults.add(&ended.tally.close(|stream| expected(ended.topics[stream])));
-            whole.latency.add(&ended.latency);
-            whole.opening.add(&ended.opening);
+            whole.faults.add(&ended.tally.close(|stream| expected(ended.topics[stream].number)));
+            whole.of_channels.add(&ended.account.of_channels);
+            whole.of_users.add(&ended.account.of_users);
+            whole.opening.add(&ended.account.opening);
         }
         Ok(whole)
     }

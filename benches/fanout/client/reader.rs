@@ -1,7 +1,8 @@
-//! Reads one stream: response head, chunked transfer coding, event-stream lines. Incremental, and it skips nothing unseen.
+//! Reads one stream: response head, transfer coding, event-stream lines. Incremental, and it skips nothing unseen.
 
 use memchr::{memchr, memmem};
 
+use crate::client::Opening;
 use crate::client::chunked::Chunked;
 use crate::payload::{EVENT_NAME, Payload};
 
@@ -20,7 +21,7 @@ pub enum Signal {
 pub enum Malformed {
     #[error("answered {0:?}")]
     Refused(String),
-    #[error("the head does not announce a chunked event stream")]
+    #[error("the head does not announce an event stream")]
     NotAStream,
     #[error("the head is longer than {MAX_HEAD} bytes")]
     HeadTooLong,
@@ -35,18 +36,32 @@ pub enum Malformed {
 const MAX_HEAD: usize = 16 * 1024;
 
 /// The reading state of one connection. Its buffer holds only a head or a line that is not complete yet.
-#[derive(Default)]
 pub struct Reader {
-    in_body: bool,
-    chunked: Chunked,
+    opening: Opening,
+    framing: Framing,
     partial: Vec<u8>,
     block: Block,
 }
 
+/// What stands between the connection's bytes and the body (RFC 9112 §6.3).
+#[derive(Default)]
+enum Framing {
+    /// The head is not complete.
+    #[default]
+    Unknown,
+    Chunked(Chunked),
+    /// None: the body ends with the connection.
+    Close,
+}
+
 impl Reader {
+    pub fn new(opening: Opening) -> Self {
+        Self { opening, framing: Framing::default(), partial: Vec::new(), block: Block::default() }
+    }
+
     /// Takes the next bytes of the connection and tells `sink` of each block that they complete.
     pub fn feed(&mut self, bytes: &[u8], sink: &mut impl FnMut(Signal)) -> Result<(), Malformed> {
-        if self.in_body {
+        if !matches!(self.framing, Framing::Unknown) {
             return self.body(bytes, sink);
         }
         self.partial.extend_from_slice(bytes);
@@ -54,21 +69,27 @@ impl Reader {
             return if self.partial.len() > MAX_HEAD { Err(Malformed::HeadTooLong) } else { Ok(()) };
         };
         let received = std::mem::take(&mut self.partial);
-        check_head(&received[..end])?;
-        self.in_body = true;
+        self.framing = framing(&received[..end])?;
+        if self.opening == Opening::Head {
+            sink(Signal::Connected);
+        }
         self.body(&received[end + 4..], sink)
     }
 
     /// Whether the server has ended the response by its last chunk.
     pub fn ended(&self) -> bool {
-        self.chunked.ended()
+        matches!(self.framing, Framing::Chunked(chunked) if chunked.ended())
     }
 
     fn body(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(Signal)) -> Result<(), Malformed> {
-        while let Some(piece) = self.chunked.piece(&mut bytes)? {
+        loop {
+            let piece = match &mut self.framing {
+                Framing::Chunked(chunked) => chunked.piece(&mut bytes)?,
+                Framing::Unknown | Framing::Close => Some(std::mem::take(&mut bytes)).filter(|rest| !rest.is_empty()),
+            };
+            let Some(piece) = piece else { return Ok(()) };
             self.lines(piece, sink)?;
         }
-        Ok(())
     }
 
     fn lines(&mut self, mut piece: &[u8], sink: &mut impl FnMut(Signal)) -> Result<(), Malformed> {
@@ -92,7 +113,7 @@ impl Reader {
     }
 }
 
-fn check_head(head: &[u8]) -> Result<(), Malformed> {
+fn framing(head: &[u8]) -> Result<Framing, Malformed> {
     let head = String::from_utf8_lossy(head);
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or_default();
@@ -105,7 +126,11 @@ fn check_head(head: &[u8]) -> Result<(), Malformed> {
         chunked |= line.starts_with("transfer-encoding:") && line.ends_with("chunked");
         stream |= line.starts_with("content-type:") && line.contains("text/event-stream");
     }
-    if chunked && stream { Ok(()) } else { Err(Malformed::NotAStream) }
+    match (stream, chunked) {
+        (false, _) => Err(Malformed::NotAStream),
+        (true, true) => Ok(Framing::Chunked(Chunked::default())),
+        (true, false) => Ok(Framing::Close),
+    }
 }
 
 /// The lines of a block so far, WHATWG HTML §9.2.6 as far as servers under test use it (LF line ends, one data line).

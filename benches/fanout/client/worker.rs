@@ -14,10 +14,10 @@ use socket2::{Domain, Socket, Type};
 
 use crate::client::reader::{Reader, Signal};
 use crate::client::tally::Tally;
-use crate::client::{Shared, Wanted};
+use crate::client::{Account, Shared, Wanted};
 use crate::clock;
 use crate::failure::Failure;
-use crate::histogram::Histogram;
+use crate::payload::Topic;
 
 /// Streams from one address of loopback; a next one has ports of its own.
 const STREAMS_PER_ADDRESS: usize = 20_000;
@@ -29,9 +29,9 @@ const READ_BYTES: usize = 256 * 1024;
 pub struct Ended {
     pub tally: Tally,
     /// The topic of each stream in the tally.
-    pub topics: Vec<u32>,
-    pub latency: Histogram,
-    pub opening: Histogram,
+    pub topics: Vec<Topic>,
+    /// Without the faults, which the tally has until it is closed.
+    pub account: Account,
 }
 
 pub struct Worker {
@@ -45,7 +45,7 @@ pub struct Worker {
     ended: u64,
     bytes: u64,
     buffer: Vec<u8>,
-    account: Ended,
+    left: Ended,
 }
 
 struct Stream {
@@ -59,11 +59,10 @@ struct Stream {
 
 impl Worker {
     pub fn new(shared: Arc<Shared>, index: usize, wanted: Vec<Wanted>) -> Result<Self, Failure> {
-        let account = Ended {
+        let left = Ended {
             tally: Tally::new(wanted.len()),
             topics: wanted.iter().map(|stream| stream.topic).collect(),
-            latency: Histogram::new(),
-            opening: Histogram::new(),
+            account: Account::new(),
         };
         Ok(Self {
             shared,
@@ -76,7 +75,7 @@ impl Worker {
             ended: 0,
             bytes: 0,
             buffer: vec![0; READ_BYTES],
-            account,
+            left,
         })
     }
 
@@ -94,7 +93,7 @@ impl Worker {
             }
             self.show();
         }
-        Ok(self.account)
+        Ok(self.left)
     }
 
     /// True while there are more to connect and room for them.
@@ -133,7 +132,8 @@ impl Worker {
         }
         let mut socket = TcpStream::from_std(socket.into());
         self.poll.registry().register(&mut socket, Token(key), Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Stream { socket, request: request.into(), reader: Reader::default(), connected_at, opened: false })
+        let reader = Reader::new(self.shared.opening);
+        Ok(Stream { socket, request: request.into(), reader, connected_at, opened: false })
     }
 
     fn turn(&mut self, event: &Event) {
@@ -163,16 +163,17 @@ impl Worker {
             let now = clock::now();
             self.bytes += length as u64;
             let measure_from = self.shared.measure_from.load(Ordering::Relaxed);
-            let account = &mut self.account;
+            let Ended { tally, topics, account } = &mut self.left;
+            let topic = topics[key];
             let was_open = stream.opened;
             let opened = &mut stream.opened;
             let mut sink = |signal| match signal {
                 Signal::Connected => *opened = true,
-                Signal::Gap => account.tally.gap(),
-                Signal::Event(payload) if payload.to != account.topics[key] => account.tally.misdirected(),
+                Signal::Gap => tally.gap(),
+                Signal::Event(payload) if payload.to != topic.number => tally.misdirected(),
                 Signal::Event(payload) => {
-                    if account.tally.event(key, payload.seq) && payload.at >= measure_from {
-                        account.latency.record(now.saturating_sub(payload.at));
+                    if tally.event(key, payload.seq) && payload.at >= measure_from {
+                        account.latency(topic.kind).record(now.saturating_sub(payload.at));
                     }
                 }
             };
@@ -180,7 +181,7 @@ impl Worker {
             if stream.opened && !was_open {
                 self.unanswered -= 1;
                 self.opened += 1;
-                self.account.opening.record(now.saturating_sub(stream.connected_at));
+                self.left.account.opening.record(now.saturating_sub(stream.connected_at));
             }
             if stream.reader.ended() {
                 return Err(io::Error::new(ErrorKind::UnexpectedEof, "the server ended the stream"));
@@ -194,7 +195,7 @@ impl Worker {
 
     fn note_end(&mut self, reason: String) {
         self.ended += 1;
-        self.account.tally.ended();
+        self.left.tally.ended();
         self.shared.first_end.lock().expect("no thread panics while it holds this").get_or_insert(reason);
     }
 
@@ -203,8 +204,8 @@ impl Worker {
         gauge.opened.store(self.opened, Ordering::Release);
         gauge.ended.store(self.ended, Ordering::Release);
         gauge.bytes.store(self.bytes, Ordering::Release);
-        gauge.received.store(self.account.tally.received(), Ordering::Release);
-        gauge.least.store(self.account.tally.least(), Ordering::Release);
+        gauge.received.store(self.left.tally.received(), Ordering::Release);
+        gauge.least.store(self.left.tally.least(), Ordering::Release);
         gauge.cpu.store(clock::thread_cpu(), Ordering::Release);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
 use hashbrown::HashMap;
@@ -18,6 +18,9 @@ use crate::server::publisher::Exchange;
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 const BACKLOG: i32 = 4096;
+/// Events that wait for a loop at most; then the publisher waits. As many as wait in Cottontail between its publisher and a
+/// worker (its in-process exchange and a worker's inbox): what may wait is what can be merged, and must be the same here.
+const ROOM: usize = super::cottontail::WAITING + 1024;
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache, no-transform\r\n\
                     x-accel-buffering: no\r\ntransfer-encoding: chunked\r\n\r\n";
 
@@ -31,6 +34,7 @@ pub struct Bare {
 /// What a loop is handed from outside.
 struct Mailbox {
     inbox: Mutex<Inbox>,
+    emptied: Condvar,
     waker: Waker,
 }
 
@@ -44,6 +48,18 @@ struct Inbox {
 impl Mailbox {
     fn lock(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().expect("no loop panics while it holds its inbox")
+    }
+
+    /// Waits until there is room for another event.
+    fn wait_for_room(&self) {
+        let full = |inbox: &mut Inbox| inbox.events.len() >= ROOM;
+        let _roomy = self.emptied.wait_while(self.lock(), full).expect("no loop panics while it holds its inbox");
+    }
+
+    fn take(&self) -> Inbox {
+        let taken = std::mem::take(&mut *self.lock());
+        self.emptied.notify_one();
+        taken
     }
 
     /// Changes the inbox; wakes the loop unless something was waiting already.
@@ -67,6 +83,7 @@ impl Exchange for Bare {
         let chunk: Arc<[u8]> = chunk(&block(self.events, &body)).into();
         self.events += 1;
         for mailbox in self.mailboxes.iter() {
+            mailbox.wait_for_room();
             mailbox.put(|inbox| inbox.events.push((to, Arc::clone(&chunk))))?;
         }
         Ok(())
@@ -85,7 +102,9 @@ pub fn start(threads: usize, merged: bool) -> Result<Bare, Failure> {
     let polls = (0..threads).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
     let mailboxes: Arc<[Mailbox]> = polls
         .iter()
-        .map(|poll| Ok(Mailbox { inbox: Mutex::default(), waker: Waker::new(poll.registry(), WAKER)? }))
+        .map(|poll| {
+            Ok(Mailbox { inbox: Mutex::default(), emptied: Condvar::new(), waker: Waker::new(poll.registry(), WAKER)? })
+        })
         .collect::<io::Result<_>>()?;
     polls[0].registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut listener = Some(listener);
@@ -176,7 +195,7 @@ impl Loop {
     }
 
     fn take_inbox(&mut self) -> io::Result<()> {
-        let Inbox { sockets, events } = std::mem::take(&mut *self.mailboxes[self.index].lock());
+        let Inbox { sockets, events } = self.mailboxes[self.index].take();
         for socket in sockets {
             self.adopt(socket)?;
         }

@@ -19,36 +19,58 @@ use crate::server::publisher::Exchange;
 use crate::target::{self, SECRET};
 
 /// Messages that wait in the exchange; a publisher that is further ahead waits itself.
-const WAITING: usize = 256;
+pub const WAITING: usize = 256;
 
-/// A running Cottontail and the writing end of its in-process exchange.
-pub struct Cottontail {
-    runtime: Runtime,
+/// The running program.
+pub struct Program {
+    pub runtime: Runtime,
     app: App,
+}
+
+/// A program and the writing end of its in-process exchange.
+pub struct Cottontail {
+    program: Program,
     exchange: ExchangeHandle,
 }
 
 /// Starts it on a free port of loopback, with `threads` workers, and returns when it accepts connections.
 pub fn start(threads: usize) -> Result<Cottontail, Failure> {
-    let failed = |error: &dyn Display| Failure::Server(error.to_string());
     let plan = Plan::new(config(threads)).map_err(|faults| failed(&faults[0]))?;
     let (publisher, exchange) = cottontail::broker::Exchange::new(&plan.binding_keys(), WAITING);
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|error| failed(&error))?;
-    let started = runtime.block_on(async { App::start(plan, Source::Exchange(exchange), None) });
-    let app = started.map_err(|error| failed(&error))?;
-    Ok(Cottontail { runtime, app, exchange: publisher })
+    let program = Program::start(runtime()?, plan, Source::Exchange(exchange))?;
+    Ok(Cottontail { program, exchange: publisher })
+}
+
+/// What carries the source of messages: one thread, as a sidecar has it.
+pub fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|error| failed(&error))
+}
+
+pub fn failed(error: &dyn Display) -> Failure {
+    Failure::Server(error.to_string())
+}
+
+impl Program {
+    pub fn start(runtime: Runtime, plan: Plan, source: Source) -> Result<Self, Failure> {
+        let started = runtime.block_on(async { App::start(plan, source, None) });
+        Ok(Self { app: started.map_err(|error| failed(&error))?, runtime })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.app.server()
+    }
 }
 
 impl Cottontail {
     pub fn address(&self) -> SocketAddr {
-        self.app.server()
+        self.program.address()
     }
 }
 
 impl Exchange for Cottontail {
     fn publish(&mut self, to: Topic, body: String) -> Result<(), Failure> {
         let message = Message { routing_key: target::routing_key(to), body: body.into(), ..Message::default() };
-        if self.runtime.block_on(self.exchange.publish_in_turn(message)) {
+        if self.program.runtime.block_on(self.exchange.publish_in_turn(message)) {
             Ok(())
         } else {
             Err(Failure::Server("no mapping is bound for the benchmark's routing key".into()))
@@ -57,7 +79,7 @@ impl Exchange for Cottontail {
 }
 
 /// The defaults, except for what makes the program run beside others: its listeners, its secret and the mappings.
-fn config(threads: usize) -> Config {
+pub fn config(threads: usize) -> Config {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let issuer =
         IssuerConfig { algorithms: vec!["HS256".into()], secret: Some(Secret::new(SECRET)), ..IssuerConfig::default() };

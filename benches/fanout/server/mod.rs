@@ -3,7 +3,12 @@
 pub mod bare;
 mod bare_topic;
 pub mod cottontail;
+mod daemon;
+pub mod nchan;
+mod post;
 pub mod publisher;
+mod pushpin;
+mod rabbitmq;
 
 use crate::failure::Failure;
 use crate::options::{Inject, Role};
@@ -19,5 +24,18 @@ pub fn run(role: Role, threads: usize, inject: Option<Inject>) -> Result<(), Fai
             let mut cottontail = cottontail::start(threads)?;
             publisher::obey(cottontail.address(), &mut cottontail, inject)
         }
+        Role::CottontailRabbitmq => {
+            let mut cottontail = rabbitmq::start(threads)?;
+            publisher::obey(cottontail.address(), &mut cottontail, inject)
+        }
+        Role::Nchan => {
+            let mut nchan = nchan::start(threads)?;
+            publisher::obey(nchan.address(), &mut nchan, inject)
+        }
+        Role::Pushpin => {
+            let mut pushpin = pushpin::start()?;
+            publisher::obey(pushpin.address(), &mut pushpin, inject)
+        }
+        Role::Node => Err(Failure::Server("Node is a program of its own".into())),
     }
 }

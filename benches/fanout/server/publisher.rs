@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::control::{Command, Pace, Published, Reply};
 use crate::failure::Failure;
+use crate::layout::Shape;
 use crate::options::Inject;
-use crate::payload::{Kind, Payload, Topic};
+use crate::payload::{Payload, Topic};
 
 /// The way into the server under test.
 pub trait Exchange {
@@ -29,8 +30,8 @@ pub fn obey(address: SocketAddr, exchange: &mut impl Exchange, inject: Option<In
     reply(Reply::Listening(address))?;
     let mut publisher = Publisher { exchange, shared, inject, events: 0 };
     // The channel closes when standard input ends.
-    while let Ok((kind, topics, pace, time)) = commands.recv() {
-        publisher.publish_for(kind, topics, pace, time)?;
+    while let Ok((shape, topics, pace, time)) = commands.recv() {
+        publisher.publish_for(shape, topics, pace, time)?;
         let control = Duration::from_nanos(publisher.shared.control_cpu.load(Ordering::Relaxed));
         let cpu = Duration::from_nanos(clock::thread_cpu()) + control;
         reply(Reply::Done(Published { events: publisher.events, cpu }))?;
@@ -46,7 +47,7 @@ struct Shared {
     control_cpu: AtomicU64,
 }
 
-type Order = (Kind, u32, Pace, Duration);
+type Order = (Shape, u32, Pace, Duration);
 
 fn read_commands(shared: Arc<Shared>) -> Receiver<Order> {
     let (sender, receiver) = sync_channel(1);
@@ -62,8 +63,8 @@ fn read_commands(shared: Arc<Shared>) -> Receiver<Order> {
 fn take_lines(shared: &Shared, sender: &SyncSender<Order>, publisher: &Thread) {
     for line in io::stdin().lock().lines() {
         match line.map(|line| line.parse()) {
-            Ok(Ok(Command::Publish { kind, topics, pace, time })) => {
-                if sender.send((kind, topics, pace, time)).is_err() {
+            Ok(Ok(Command::Publish { shape, topics, pace, time })) => {
+                if sender.send((shape, topics, pace, time)).is_err() {
                     return;
                 }
             }
@@ -92,7 +93,7 @@ struct Publisher<'a, E> {
 }
 
 impl<E: Exchange> Publisher<'_, E> {
-    fn publish_for(&mut self, kind: Kind, topics: u32, pace: Pace, time: Duration) -> Result<(), Failure> {
+    fn publish_for(&mut self, shape: Shape, topics: u32, pace: Pace, time: Duration) -> Result<(), Failure> {
         let start = Instant::now();
         match pace {
             Pace::Rate(rate) => {
@@ -105,14 +106,14 @@ impl<E: Exchange> Publisher<'_, E> {
                         break;
                     }
                     let at = started + u64::try_from(due.as_nanos()).expect("a run of less than 584 years");
-                    self.publish_next(kind, topics, at)?;
+                    self.publish_next(shape, topics, at)?;
                 }
             }
             Pace::Outstanding(most) => {
                 let most = most * u64::from(topics);
                 while start.elapsed() < time && !self.stopped() {
                     if self.events - self.shared.progress.load(Ordering::Acquire).min(self.events) < most {
-                        self.publish_next(kind, topics, clock::now())?;
+                        self.publish_next(shape, topics, clock::now())?;
                     } else {
                         thread::park_timeout(Duration::from_millis(10));
                     }
@@ -122,7 +123,7 @@ impl<E: Exchange> Publisher<'_, E> {
         Ok(())
     }
 
-    fn publish_next(&mut self, kind: Kind, topics: u32, at: u64) -> Result<(), Failure> {
+    fn publish_next(&mut self, shape: Shape, topics: u32, at: u64) -> Result<(), Failure> {
         let number = self.events;
         self.events += 1;
         let as_it_should = [number];
@@ -135,7 +136,7 @@ impl<E: Exchange> Publisher<'_, E> {
         for number in numbers {
             let to = u32::try_from(number % u64::from(topics)).expect("less than `topics`");
             let body = Payload { to, seq: number / u64::from(topics), at }.write();
-            self.exchange.publish(Topic { kind, number: to }, body)?;
+            self.exchange.publish(shape.topic(to), body)?;
         }
         Ok(())
     }
