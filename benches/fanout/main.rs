@@ -1,9 +1,9 @@
-//! Fan-out measured against the limit of the socket: the same events to the same number of streams from Cottontail and from
-//! loops that do nothing else, in interleaved runs.
+//! Fan-out measured against the limit of the socket: the same events to the same number of streams from Cottontail, from
+//! loops that do nothing else and from peers, in interleaved runs.
 //!
 //! Each server is a process of its own (this binary again), publishes by itself and is commanded over its standard input;
 //! its CPU and memory are read from `/proc`. The benchmark's process is the load generator: it reads every byte, and a run
-//! in which an event was lost, doubled or out of order has no figures and makes the exit code 1.
+//! in which an event was lost, doubled or out of order has no figures and, unless it is a peer's, makes the exit code 1.
 #![allow(unreachable_pub, reason = "a binary has no outside")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark is a command line")]
 #![allow(
@@ -80,7 +80,9 @@ fn compare(options: &Options, descriptors: u64) -> bool {
             tables.push(run_interleaved(scenario, plans.collect(), options.runs));
         }
     }
-    let all_valid = tables.iter().flat_map(|table| &table.rows).all(|row| row.valid.len() == row.runs);
+    // That a peer loses events is a finding, and stands in its table; that we do is a failure.
+    let ours = tables.iter().flat_map(|table| &table.rows).filter(|row| !row.role().is_peer());
+    let all_valid = ours.into_iter().all(|row| row.valid.len() == row.runs);
     println!("\n{}", report::preface(&tables));
     for table in &tables {
         println!("{}", table.markdown());

@@ -109,7 +109,8 @@ pub fn preface(tables: &[Table<'_>]) -> String {
     text.push_str(
         "\nCPU, user, publisher and bytes are per delivery; memory is resident, shared pages counted once. All processes of a \
          peer count; the publisher counts where it is in the server's process (bare, Cottontail, Node) and not where it is \
-         beside it (nchan, Pushpin). RabbitMQ's own processes do not count.\n",
+         beside it (nchan, Pushpin). RabbitMQ's own processes do not count. Pushpin's streams are opened \
+         50 at a time, since it refuses more; all others' 2,000.\n",
     );
     text
 }

@@ -30,6 +30,7 @@ const CLOSED: &[Column] = &[
     Column("publisher µs", 3, Hidden),
     Column("p99 ms", 2, Hidden),
     Column("bytes", 0, Hidden),
+    Column("server busy", 2, Hidden),
     Column("generator busy", 2, Hidden),
 ];
 

@@ -82,7 +82,8 @@ impl Scenario {
             threads: if role == Role::Node { 1 } else { options.threads.unwrap_or(self.threads).max(1) },
             layout: Layout { shape: self.shape, topics, streams },
             generators: options.generators.max(1),
-            unanswered: options.unanswered,
+            // Pushpin answers 500 and 502 when more ask at once.
+            unanswered: if role == Role::Pushpin { options.unanswered.min(50) } else { options.unanswered },
             inject: options.inject,
         };
         let seconds = options.seconds.unwrap_or(if options.full { 4.0 } else { 2.0 });

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use serde_json::json;
@@ -12,6 +13,9 @@ use crate::payload::{Topic, block};
 use crate::server::daemon::{self, Daemon};
 use crate::server::publisher::Exchange;
 
+const START: Duration = Duration::from_secs(20);
+const SETTLING: Duration = Duration::from_secs(2);
+const ATTEMPT: Duration = Duration::from_secs(1);
 const OPENING: &str = "retry: 2000\nid: 0\nevent: connected\ndata: {}\n\n";
 
 pub struct Pushpin {
@@ -42,14 +46,35 @@ pub fn start() -> Result<Pushpin, Failure> {
          [proxy]\nroutesfile=routes\nzurl_out_specs=ipc://{run}/zurl-in\nzurl_out_stream_specs=ipc://{run}/zurl-in-stream\n\
          zurl_in_specs=ipc://{run}/zurl-out\n\
          [handler]\npush_in_spec=tcp://{push}\npush_in_sub_specs=tcp://{subscribe}\ncommand_spec=tcp://{command}\n\
-         push_in_http_addr=127.0.0.1\npush_in_http_port={}\nmessage_rate=1000000\nmessage_hwm=1000000\n",
+         push_in_http_addr=127.0.0.1\npush_in_http_port={}\nmessage_rate=0\nmessage_hwm=1000000\n",
         address.port(),
         http.port(),
     );
     let config = daemon::write(directory.path(), "pushpin.conf", &config)?;
     let zurl = Daemon::spawn(daemon::directory("zurl")?, "zurl", &[&format!("--config={zurl_config}")])?;
     let pushpin = Daemon::start(directory, "pushpin", &[&format!("--config={config}")], address)?;
+    wait_until_whole(address)?;
     Ok(Pushpin { address, push: connect_push(push)?, events: 0, _server: pushpin, _client: zurl })
+}
+
+/// Its parts start one by one: it listens first, refuses for a while, and holds streams at last.
+fn wait_until_whole(address: SocketAddr) -> Result<(), Failure> {
+    let start = Instant::now();
+    loop {
+        let mut socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(ATTEMPT))?;
+        write!(socket, "GET /events?channel=probe HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
+        let mut status = [0; 12];
+        if socket.read_exact(&mut status).is_ok() && status.ends_with(b" 200") {
+            // It goes on closing some streams until its parts have found each other, which it does not say.
+            thread::park_timeout(SETTLING);
+            return Ok(());
+        }
+        if start.elapsed() > START {
+            return Err(Failure::Server("pushpin holds no stream".into()));
+        }
+        thread::park_timeout(Duration::from_millis(50));
+    }
 }
 
 /// Distinct, since all are held until the last is known.
