@@ -69,7 +69,7 @@ fn main() -> ExitCode {
 
 /// Runs the chosen scenarios and prints their tables; false when a run was invalid.
 fn compare(options: &Options, descriptors: u64) -> bool {
-    let start = Instant::now();
+    let (start, load) = (Instant::now(), machine::load_average());
     let mut tables = Vec::new();
     let mut notes = Vec::new();
     for scenario in &SCENARIOS {
@@ -83,7 +83,7 @@ fn compare(options: &Options, descriptors: u64) -> bool {
     // That a peer loses events is a finding, and stands in its table; that we do is a failure.
     let ours = tables.iter().flat_map(|table| &table.rows).filter(|row| !row.role().is_peer());
     let all_valid = ours.into_iter().all(|row| row.valid.len() == row.runs);
-    println!("\n{}", report::preface(&tables));
+    println!("\n{}", report::preface(&tables, &load));
     for table in &tables {
         println!("{}", table.markdown());
     }

@@ -37,7 +37,7 @@ pub struct Options {
     /// Interleaved runs, of which the medians are shown
     #[arg(long, default_value_t = 3)]
     pub runs: usize,
-    /// Measured time of a run, after a warm-up of a quarter of it [default: 2, or 4 with --full]
+    /// Measured time of a run, after a warm-up of a quarter of it [default: 1.5, or 4 with --full]
     #[arg(long)]
     pub seconds: Option<f64>,
     /// Threads of the load generator; 0 for half of the processors

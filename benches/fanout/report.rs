@@ -93,9 +93,15 @@ impl Table<'_> {
     }
 }
 
-/// What a reader must know before the tables: the machine, the peers' versions, and what the columns mean.
-pub fn preface(tables: &[Table<'_>]) -> String {
-    let mut text = format!("Measured on {}. 200-byte events; medians of interleaved runs.\n", machine::describe());
+/// What a reader must know before the tables: the machine and its `load` before the first run, the peers' versions, and what
+/// the columns mean.
+pub fn preface(tables: &[Table<'_>], load: &str) -> String {
+    let machine = machine::describe();
+    let mut text =
+        format!("Measured on {machine}; load before: {load}. 200-byte events; medians of interleaved runs.\n");
+    if load.parse().is_ok_and(|load: f64| load > 1.0) {
+        text.push_str("**The machine was busy with something else: neither figures nor verdicts can be relied on.**\n");
+    }
     let mut roles: Vec<Role> = tables.iter().flat_map(|table| table.rows.iter().map(Row::role)).collect();
     roles.sort_unstable_by_key(|role| role.as_str());
     roles.dedup();

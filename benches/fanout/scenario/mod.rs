@@ -86,7 +86,7 @@ impl Scenario {
             unanswered: if role == Role::Pushpin { options.unanswered.min(50) } else { options.unanswered },
             inject: options.inject,
         };
-        let seconds = options.seconds.unwrap_or(if options.full { 4.0 } else { 2.0 });
+        let seconds = options.seconds.unwrap_or(if options.full { 4.0 } else { 1.5 });
         Plan {
             load,
             rate: options.rate.unwrap_or(self.rate),
