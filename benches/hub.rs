@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use cottontail::event::{Audience, ChannelName, Epoch, Event, EventName, Position, UserId};
+use cottontail::event::{Audience, ChannelName, Event, EventId, EventName, Mark, Position, UserId};
 use cottontail::hub::{self, HistoryConfig, Publisher, Shard, StreamConfig, Subscriber, Subscription};
 
 /// Bytes of an event's data; an event is then about 200 bytes.
@@ -103,7 +103,7 @@ struct Times {
 impl Crowd {
     fn gather(size: usize, channel: usize) -> Self {
         let settings = StreamConfig { max_streams: size, ..StreamConfig::default() };
-        let (publisher, seeds, _) = hub::open(&HistoryConfig::default(), &settings, Epoch(1), 1);
+        let (publisher, seeds, _) = hub::open(&HistoryConfig::default(), &settings, EventId::default(), 1);
         let now = Instant::now();
         let shard = seeds.into_iter().next().expect("one was asked for").settle(now);
         let subscribers = (0..size)
@@ -128,7 +128,8 @@ impl Crowd {
         self.offset += 1;
         let event = Event { audiences: vec![audience], name: EventName::new("bench"), data: vec![b'.'; DATA].into() };
         let start = Instant::now();
-        self.publisher.publish(Position::at(self.offset), start, event);
+        let id = EventId { mark: Mark::default(), position: Position::at(self.offset) };
+        self.publisher.publish(id, start, event);
         let published = Instant::now();
         while self.shard.turn(self.now).more {}
         let handed_out = Instant::now();
