@@ -189,12 +189,14 @@ impl Drop for Keeper {
     }
 }
 
-fn ctl_environment(directory: &Path, epmd_port: u16) -> [(&'static str, String); 5] {
+fn ctl_environment(directory: &Path, epmd_port: u16) -> [(&'static str, String); 6] {
     [
         ("PATH", "/usr/bin:/bin:/usr/local/bin".into()),
         ("HOME", directory.to_string_lossy().into_owned()),
         ("LANG", "C.UTF-8".into()),
         ("ERL_EPMD_PORT", epmd_port.to_string()),
+        // Otherwise a node or a `rabbitmqctl` that is killed writes it into the repository.
+        ("ERL_CRASH_DUMP", directory.join("erl_crash.dump").to_string_lossy().into_owned()),
         // Not the machine's own.
         ("RABBITMQ_CONF_ENV_FILE", "/dev/null".into()),
     ]
