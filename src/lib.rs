@@ -1,5 +1,6 @@
-//! Cottontail turns a RabbitMQ exchange into Server-Sent Events. This page is the map of the code; what the program
-//! promises to its users is in README.md.
+//! Cottontail turns a RabbitMQ exchange into Server-Sent Events.
+//!
+//! This page is the map of the code; what the program promises to its users is in README.md.
 //!
 //! # A delivery to N browsers
 //!

@@ -9,15 +9,15 @@ mod eventsource_decoder;
 
 use std::time::Duration;
 
-use cottontail::event::{Epoch, EventId, EventName, Position};
-use cottontail::sse::{self, Frame, LAST_CHUNK};
+use cottontail::event::{EventId, EventName, Mark, Position};
+use cottontail::sse::{self, Frame};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use chunked::ChunkedDecoder;
 use eventsource_decoder::{EventSourceDecoder, Message, Observed};
 
-const ID: EventId = EventId { epoch: Epoch(0xCAFE), position: Position::at(7) };
+const ID: EventId = EventId { mark: Mark(0xCAFE), position: Position::at(7) };
 const MEBIBYTE: usize = 1 << 20;
 
 /// One call of the encoder.
@@ -112,7 +112,7 @@ fn text() -> impl Strategy<Value = String> {
 
 fn id() -> impl Strategy<Value = EventId> {
     let any_id = any::<(u64, u64, u16)>()
-        .prop_map(|(epoch, offset, part)| EventId { epoch: Epoch(epoch), position: Position { offset, part } });
+        .prop_map(|(mark, offset, part)| EventId { mark: Mark(mark), position: Position { offset, part } });
     // Often the same one again, since a heartbeat of a quiet stream moves nothing.
     prop_oneof![Just(ID), any_id]
 }
@@ -150,7 +150,7 @@ proptest! {
         let frames: Vec<Frame> = sequence.iter().map(Sent::encode).collect();
         let mut last_id = String::new();
         let expected: Vec<Observed> = sequence.iter().flat_map(|sent| sent.expected(&mut last_id)).collect();
-        let wire = frames.iter().flat_map(|frame| frame.chunk().to_vec()).chain(LAST_CHUNK.iter().copied());
+        let wire = frames.iter().flat_map(|frame| frame.chunk().to_vec()).chain(Frame::last().chunk().to_vec());
         let wire: Vec<u8> = wire.collect();
 
         let mut chunks = ChunkedDecoder::new();

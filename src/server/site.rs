@@ -108,7 +108,7 @@ impl Site {
             Err(error) => {
                 telemetry::stream::auth_failed(error.reason());
                 telemetry::stream::refused("unauthorized");
-                tracing::debug!(request = ?request_id, reason = error.reason(), "refused");
+                tracing::debug!(request = request_id.to_str().unwrap_or_default(), reason = error.reason(), "refused");
                 return unauthorized(error);
             }
         };
@@ -158,7 +158,11 @@ fn open(
     let now = Instant::now();
     match shard.subscribe(subscription, last_event_id, now) {
         Ok(subscriber) => {
-            tracing::debug!(connection = subscription.connection_id, request = ?request_id, "stream opened");
+            tracing::debug!(
+                connection = subscription.connection_id,
+                request = request_id.to_str().unwrap_or_default(),
+                "stream opened"
+            );
             event_stream(Body::stream(StreamBody::new(subscriber, now)))
         }
         Err(refused) => {
