@@ -1,6 +1,7 @@
 //! A socket taken over from hyper: an event stream's own way out, written by the hub, with no task and no buffer.
 
 use std::io::{self, IoSlice};
+use std::net::TcpListener;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -21,18 +22,18 @@ const UNSENT_BYTES: u32 = 128 << 10;
 /// When a silent peer is probed, and how often before it counts as dead.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
 
-/// Sets what every accepted socket needs. A socket that refuses is gone already, which its first use will tell.
+/// Sets on a listening socket what every socket accepted from it needs: Linux hands these options down, which spares
+/// each connection seven system calls.
 ///
 /// A peer that takes nothing, or acknowledges nothing, for `write_timeout` is given up by the kernel, whoever writes.
-pub(super) fn prepare(socket: &TcpStream, write_timeout: Duration) {
+pub(super) fn prepare(listener: &TcpListener, write_timeout: Duration) -> io::Result<()> {
+    let socket = SockRef::from(listener);
     // Small events must not wait for the acknowledgement of the one before.
-    let _sent_at_once = socket.set_nodelay(true);
-    let socket = SockRef::from(socket);
-    let _bounded = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
-    let _given_up = socket.set_tcp_user_timeout(Some(write_timeout));
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
+    socket.set_tcp_user_timeout(Some(write_timeout))?;
     let (time, interval, retries) = KEEPALIVE;
-    let _probed =
-        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries));
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries))
 }
 
 #[derive(Debug)]

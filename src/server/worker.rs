@@ -161,9 +161,13 @@ async fn accept(
     closing: Closing,
     write_timeout: Duration,
 ) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
-        tracing::error!("a listener could not be registered with the event queue");
-        return pending().await;
+    let prepared = socket::prepare(&listener, write_timeout).and_then(|()| tokio::net::TcpListener::from_std(listener));
+    let listener = match prepared {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "a listener cannot be used");
+            return pending().await;
+        }
     };
     // One line an episode, however many attempts it has.
     let mut said = false;
@@ -176,7 +180,6 @@ async fn accept(
         match listener.accept().await {
             Ok((connection, _peer)) => {
                 said = false;
-                socket::prepare(&connection, write_timeout);
                 spawn_local(Rc::clone(protocol).serve(connection, open.count(), closing.clone()));
             }
             Err(error) => {
