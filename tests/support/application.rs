@@ -6,6 +6,11 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareO
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind};
 
+use super::deadline::within;
+
+/// Seconds until `timeout` ends a program that does not end by itself.
+const SHELL_SECONDS: &str = "20";
+
 /// A publisher with a durable topic exchange of its own, so that tests on one broker do not meet.
 #[derive(Debug)]
 pub struct Application {
@@ -27,13 +32,15 @@ impl Application {
     }
 
     async fn connect_as(url: String, exchange: String) -> Self {
-        let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("the broker is up");
-        let channel = connection.create_channel().await.expect("a channel");
-        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("publisher confirms");
+        let connecting = Connection::connect(&url, ConnectionProperties::default());
+        let connection = within("the application to connect", connecting).await.expect("the broker is up");
+        let channel = within("a channel to open", connection.create_channel()).await.expect("a channel");
+        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+        within("publisher confirms to be granted", confirms).await.expect("publisher confirms");
         let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-        let declared =
+        let declaring =
             channel.exchange_declare(exchange.as_str().into(), ExchangeKind::Topic, options, FieldTable::default());
-        declared.await.expect("the exchange is new or as it was");
+        within("the exchange to be declared", declaring).await.expect("the exchange is new or as it was");
         Self { url, exchange, channel, _connection: connection }
     }
 
@@ -45,15 +52,27 @@ impl Application {
     pub async fn publish_with(&self, key: &str, properties: BasicProperties, body: impl AsRef<[u8]>) {
         let exchange = self.exchange.as_str().into();
         let options = BasicPublishOptions::default();
-        let sent = self.channel.basic_publish(exchange, key.into(), options, body.as_ref(), properties).await;
-        let confirmed = sent.expect("the connection is up").await.expect("the connection stays up");
+        let sending = self.channel.basic_publish(exchange, key.into(), options, body.as_ref(), properties);
+        let sent = within("a message to be sent", sending).await.expect("the connection is up");
+        let confirmed = within("a message to be confirmed", sent).await.expect("the connection stays up");
         assert!(matches!(confirmed, Confirmation::Ack(None)), "{confirmed:?}");
     }
 
     /// Publishes with `amqp-publish` of amqp-tools: nothing of ours and nothing of lapin's is on the publishing side.
     pub fn publish_from_the_shell(&self, key: &str, body: &str) {
-        let mut command = Command::new("amqp-publish");
-        command.args(["--url", &self.url, "--exchange", &self.exchange, "--routing-key", key, "--body", body]);
+        let mut command = Command::new("timeout");
+        command.args([
+            SHELL_SECONDS,
+            "amqp-publish",
+            "--url",
+            &self.url,
+            "--exchange",
+            &self.exchange,
+            "--routing-key",
+            key,
+            "--body",
+            body,
+        ]);
         let status = command.status().expect("amqp-publish (package amqp-tools) is installed");
         assert!(status.success(), "amqp-publish: {status}");
     }

@@ -6,7 +6,12 @@ node=
 while read -r command; do
   case $command in
     start) /usr/lib/rabbitmq/bin/rabbitmq-server </dev/null >>"$NODE_DIRECTORY/out" 2>&1 & node=$! ;;
-    stop) kill -TERM "$node"; wait "$node"; node= ;;
+    stop)
+      kill -TERM "$node"
+      { sleep 60; kill -KILL "$node"; } >/dev/null &
+      watchdog=$!
+      wait "$node"; node=
+      kill "$watchdog" ;;
     kill) kill -KILL "$node"; wait "$node"; node= ;;
     freeze) kill -STOP "$node" ;;
     thaw) kill -CONT "$node" ;;

@@ -17,6 +17,8 @@ use tokio::sync::OnceCell;
 
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 const BOOT_ATTEMPTS: usize = 3;
+/// Seconds until `timeout` ends a `rabbitmqctl` that does not end by itself.
+const CTL_SECONDS: &str = "60";
 /// Server heartbeat stays at its default of 60 s; no plugins, so streams and queues only.
 const CONF: &str = "loopback_users = none\nlog.console = false\ndisk_free_limit.absolute = 50MB\n";
 
@@ -133,12 +135,20 @@ impl Node {
 
     /// Runs `rabbitmqctl` and gives its output; panics when it fails.
     pub async fn ctl(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
-        command.env_clear().envs(ctl_environment(&self.directory, self.epmd_port));
+        let mut command = Command::new("timeout");
+        command
+            .args([CTL_SECONDS, "/usr/lib/rabbitmq/bin/rabbitmqctl"])
+            .env_clear()
+            .envs(ctl_environment(&self.directory, self.epmd_port));
         command.args(["--node", &self.name, "--quiet"]).args(arguments).stdin(Stdio::null());
         let output = blocking(move || command.output().expect("rabbitmqctl runs")).await;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "rabbitmqctl: {text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "rabbitmqctl: {}: {text}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
         text
     }
 
