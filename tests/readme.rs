@@ -107,8 +107,12 @@ fn every_reason_and_code_is_explained() {
     for reason in Reason::ALL {
         assert!(explained(reason.as_str()), "{}", reason.as_str());
     }
-    for (folder, before) in [("broker", "unmapped(\""), ("broker", "RECONNECTED: &str = \""), ("hub", "gap: Some((\"")]
-    {
+    for (folder, before) in [
+        ("broker", "unmapped(\""),
+        ("broker", "RECONNECTED: &str = \""),
+        ("broker", "QUEUE_FULL: &str = \""),
+        ("hub", "gap: Some((\""),
+    ] {
         let found: Vec<_> =
             sources(folder).split(before).skip(1).map(|rest| rest.split('"').next().map(str::to_owned)).collect();
         assert!(!found.is_empty(), "{before}");

@@ -18,7 +18,7 @@ pub struct BrokerConfig {
     pub exchange: String,
     /// Declare the exchange, durable and of type topic; otherwise it is used as it is.
     pub declare: bool,
-    /// Name prefix of the queue that this process declares for itself.
+    /// Name prefix of the queues and of the exchange between them that this process declares for itself.
     pub queue_prefix: String,
     /// The queue drops its oldest message beyond this many (`x-max-length`) …
     pub queue_max_length: u32,

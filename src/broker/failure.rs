@@ -31,7 +31,7 @@ impl Step {
             Self::DeclareExchange => {
                 "configure on the exchange `broker.exchange` (with `broker.declare = false` it is not needed)"
             }
-            Self::DeclareQueue => "configure on queues whose name starts with `broker.queue_prefix`",
+            Self::DeclareQueue => "configure on queues and exchanges whose name starts with `broker.queue_prefix`",
             Self::Bind => {
                 "write on queues whose name starts with `broker.queue_prefix` and read on the exchange `broker.exchange`"
             }

@@ -9,6 +9,7 @@ mod exchange;
 mod failure;
 mod link;
 mod outage;
+mod overflow;
 mod pipeline;
 mod publish;
 mod session;

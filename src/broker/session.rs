@@ -14,6 +14,7 @@ use super::address::Address;
 use super::decode;
 use super::dial::{Dialer, Wire};
 use super::failure::{Failure, Step};
+use super::overflow::{Overflow, QUEUE_FULL};
 use super::pipeline::{Intake, excerpt};
 use super::topology::Topology;
 
@@ -42,9 +43,14 @@ pub(super) struct Session {
     wire: Wire,
     channel: Channel,
     consumer: Consumer,
+    /// Delivers what the queue has dropped.
+    notices: Consumer,
+    overflow: Overflow,
     flow: Flow,
     /// The highest delivery tag that was dealt with and is not acknowledged, and how many are.
     unacknowledged: (u64, u16),
+    /// The highest delivery tag that is acknowledged, and with it all before it.
+    acknowledged: u64,
 }
 
 impl Session {
@@ -58,7 +64,16 @@ impl Session {
         let wire = dialer.dial(address).await?;
         let consuming = timeout(flow.setup_limit, consume(&wire, topology, flow.prefetch)).await;
         match consuming.unwrap_or(Err(Failure::Timeout)) {
-            Ok((channel, consumer)) => Ok(Self { wire, channel, consumer, flow, unacknowledged: (0, 0) }),
+            Ok(Consuming { channel, consumer, notices }) => Ok(Self {
+                wire,
+                channel,
+                consumer,
+                notices,
+                overflow: Overflow::default(),
+                flow,
+                unacknowledged: (0, 0),
+                acknowledged: 0,
+            }),
             Err(failure) => {
                 wire.close().await;
                 Err(failure)
@@ -81,12 +96,21 @@ impl Session {
                 biased;
                 () = &mut stop => return Ok(()),
                 event = next_event(events.as_mut()) => note(&event),
+                notice = self.notices.next() => {
+                    let Some(notice) = notice else { return Err(self.why_ended()) };
+                    let notice = notice.map_err(|error| Failure::of(error, Step::Consume))?;
+                    self.overflow.noticed(notice.delivery_tag);
+                }
+                () = until(self.overflow.not_before()), if self.overflow.is_reached() => {
+                    self.announce_overflow(intake, sequence);
+                }
                 _ = flush.tick(), if self.unacknowledged.1 > 0 => self.acknowledge().await,
                 delivery = next_delivery(intake, &mut self.consumer) => {
                     let Some(delivery) = delivery else { return Err(self.why_ended()) };
                     let delivery = delivery.map_err(|error| Failure::of(error, Step::Consume))?;
                     let (received, tag) = (Instant::now(), delivery.delivery_tag);
                     intake.accept(sequence.next(), received, &decode::message(delivery));
+                    self.overflow.message_taken(tag);
                     self.unacknowledged = (tag, self.unacknowledged.1 + 1);
                     if self.unacknowledged.1 >= batch {
                         self.acknowledge().await;
@@ -98,8 +122,20 @@ impl Session {
         }
     }
 
+    /// Whatever the reason of a dead letter (too many messages, too many bytes, or too old by its own `expiration`):
+    /// it did not come, since it had to wait.
+    fn announce_overflow<I: Intake>(&mut self, intake: &mut I, sequence: &mut Sequence) {
+        let Some(tag) = self.overflow.announced(Instant::now()) else { return };
+        intake.interrupted(sequence.next(), QUEUE_FULL);
+        // To acknowledge a tag a second time would be an error that closes the channel.
+        if tag > self.acknowledged {
+            self.unacknowledged = (self.unacknowledged.0.max(tag), self.unacknowledged.1 + 1);
+        }
+    }
+
     async fn acknowledge(&mut self) {
         let (tag, _) = std::mem::take(&mut self.unacknowledged);
+        self.acknowledged = tag;
         // It fails only when the channel is gone; the consumer then says why, after the messages it still holds.
         let _ = self.channel.basic_ack(tag, BasicAckOptions { multiple: true }).await;
     }
@@ -128,14 +164,33 @@ impl Session {
     }
 }
 
-async fn consume(wire: &Wire, topology: &Topology, prefetch: u16) -> Result<(Channel, Consumer), Failure> {
+/// An AMQP channel with its two consumers.
+struct Consuming {
+    channel: Channel,
+    consumer: Consumer,
+    notices: Consumer,
+}
+
+async fn consume(wire: &Wire, topology: &Topology, prefetch: u16) -> Result<Consuming, Failure> {
     let failure = |error| Failure::of(error, Step::Consume);
     let channel = wire.connection.create_channel().await.map_err(failure)?;
-    let queue = topology.establish(&channel).await?;
-    channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(failure)?;
-    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-    let consumer = channel.basic_consume(queue, ShortString::default(), options, arguments).await.map_err(failure)?;
-    Ok((channel, consumer))
+    let queues = topology.establish(&channel).await?;
+    // The prefetch is that of the consumers to come (RabbitMQ's reading of `basic.qos`).
+    let consume = async |queue, prefetch| {
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        channel.basic_consume(queue, ShortString::default(), options, arguments).await
+    };
+    // One AMQP channel for both, so that their tags tell which message came before a notice.
+    let notices = consume(queues.dropped, 1).await.map_err(failure)?;
+    let consumer = consume(queues.messages, prefetch).await.map_err(failure)?;
+    Ok(Consuming { channel, consumer, notices })
+}
+
+async fn until(time: Option<Instant>) {
+    if let Some(time) = time {
+        tokio::time::sleep_until(time.into()).await;
+    }
 }
 
 /// The next message, not before `intake` is ready for it. Cancel-safe; not to be called again after `None`,

@@ -1,4 +1,4 @@
-//! What this process needs to exist at the broker: the exchange, a queue of its own, and the bindings between them.
+//! What this process needs to exist at the broker: the exchange, a queue of its own with one for what it drops, and the bindings.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,18 @@ use super::address::SHORT_STRING_BYTES;
 use super::failure::{Failure, Step};
 use crate::setting::Fault;
 
-/// Bytes of the random part of a queue's name, with its dot.
-const SUFFIX_BYTES: usize = 17;
+/// What is dropped goes to an exchange, and from it to a queue, of the queue's own name with this behind it.
+const DROPPED: &str = ".dropped";
+/// Bytes that may come behind the prefix: the random part with its dot, and `DROPPED`.
+const SUFFIX_BYTES: usize = 17 + DROPPED.len();
+
+/// The names of the queues that were declared.
+#[derive(Debug)]
+pub(super) struct Queues {
+    pub(super) messages: ShortString,
+    /// Holds the newest message that `messages` has dropped, until it is consumed.
+    pub(super) dropped: ShortString,
+}
 
 /// Exchange, queue and bindings, checked to be sayable in AMQP.
 #[derive(Debug)]
@@ -67,9 +77,9 @@ impl Topology {
         })
     }
 
-    /// Makes all of it exist and gives the queue's name, which is a new one at each call:
-    /// the broker may not have noticed yet that the connection before this one, and its queue, are gone.
-    pub(super) async fn establish(&self, channel: &Channel) -> Result<ShortString, Failure> {
+    /// Makes all of it exist and gives the queues' names, which are new ones at each call:
+    /// the broker may not have noticed yet that the connection before this one, and its queues, are gone.
+    pub(super) async fn establish(&self, channel: &Channel) -> Result<Queues, Failure> {
         let (step, options) = if self.declare {
             (Step::DeclareExchange, ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() })
         } else {
@@ -80,21 +90,34 @@ impl Topology {
             .exchange_declare(self.exchange.clone(), ExchangeKind::Topic, options, FieldTable::default())
             .await
             .map_err(|error| Failure::of(error, step))?;
-        let name = format!("{}.{:016x}", self.queue_prefix, fastrand::u64(..));
-        let name = ShortString::try_new(name).expect("the prefix was checked to leave room");
-        let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
-        channel
-            .queue_declare(name.clone(), options, self.queue_arguments.clone())
-            .await
-            .map_err(|error| Failure::of(error, Step::DeclareQueue))?;
+        let queues = self.declare_queues(channel).await.map_err(|error| Failure::of(error, Step::DeclareQueue))?;
         // All on their way before the first answer is awaited.
         try_join_all(self.binding_keys.iter().map(|key| {
-            let (queue, exchange) = (name.clone(), self.exchange.clone());
+            let (queue, exchange) = (queues.messages.clone(), self.exchange.clone());
             channel.queue_bind(queue, exchange, key.clone(), QueueBindOptions::default(), FieldTable::default())
         }))
         .await
         .map_err(|error| Failure::of(error, Step::Bind))?;
-        Ok(name)
+        Ok(queues)
+    }
+
+    async fn declare_queues(&self, channel: &Channel) -> lapin::Result<Queues> {
+        let messages = format!("{}.{:016x}", self.queue_prefix, fastrand::u64(..));
+        let named = |name: String| ShortString::try_new(name).expect("the prefix was checked to leave room");
+        let queues = Queues { dropped: named(format!("{messages}{DROPPED}")), messages: named(messages) };
+        let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+        // An exchange of our own, for the default one would take a right on `amq.default`. It goes with its last binding.
+        let to_one = ExchangeDeclareOptions { auto_delete: true, ..ExchangeDeclareOptions::default() };
+        let dropped = queues.dropped.clone();
+        channel.exchange_declare(dropped.clone(), ExchangeKind::Fanout, to_one, FieldTable::default()).await?;
+        channel.queue_declare(dropped.clone(), own, dropped_arguments()).await?;
+        let (key, options) = (ShortString::default(), QueueBindOptions::default());
+        channel.queue_bind(dropped.clone(), dropped, key, options, FieldTable::default()).await?;
+        let mut arguments = self.queue_arguments.clone();
+        let exchange = AMQPValue::LongString(queues.dropped.as_str().into());
+        arguments.insert("x-dead-letter-exchange".into(), exchange);
+        channel.queue_declare(queues.messages.clone(), own, arguments).await?;
+        Ok(queues)
     }
 }
 
@@ -106,6 +129,15 @@ fn queue_arguments(config: &BrokerConfig) -> FieldTable {
         ("x-max-length-bytes".into(), AMQPValue::LongLongInt(bytes)),
         ("x-overflow".into(), AMQPValue::LongString("drop-head".into())),
         // Said, since a vhost may have another default, and only a classic queue can be exclusive.
+        ("x-queue-type".into(), AMQPValue::LongString("classic".into())),
+    ]))
+}
+
+/// One message is enough to say that some were dropped.
+fn dropped_arguments() -> FieldTable {
+    FieldTable::from(BTreeMap::from([
+        ("x-max-length".into(), AMQPValue::LongLongInt(1)),
+        ("x-overflow".into(), AMQPValue::LongString("drop-head".into())),
         ("x-queue-type".into(), AMQPValue::LongString("classic".into())),
     ]))
 }
@@ -133,8 +165,8 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_leaves_room_for_a_name() {
-        let config = BrokerConfig { queue_prefix: "q".repeat(238), ..BrokerConfig::default() };
+        let config = BrokerConfig { queue_prefix: "q".repeat(230), ..BrokerConfig::default() };
         assert!(Topology::new(&config, Vec::new()).is_ok());
-        assert_eq!(format!("{}.{:016x}", config.queue_prefix, 0).len(), SHORT_STRING_BYTES);
+        assert_eq!(format!("{}.{:016x}{DROPPED}", config.queue_prefix, 0).len(), SHORT_STRING_BYTES);
     }
 }

@@ -65,17 +65,51 @@ async fn an_intake_that_is_not_ready_holds_back_no_more_than_the_prefetch() {
 }
 
 #[tokio::test]
-async fn a_queue_that_overflows_drops_its_oldest_messages() {
+async fn a_queue_that_overflows_drops_its_oldest_messages_and_says_so_where_they_are_missing() {
     let node = Node::shared().await;
-    let settings = BrokerConfig { prefetch: 1, queue_max_length: 10, ..config(&node.vhost("overflow").await) };
+    let settings = BrokerConfig { prefetch: 4, queue_max_length: 10, ..config(&node.vhost("overflow").await) };
     let mut running = Running::up_but_shut(settings).await;
     publish_many(&running.config, 100).await;
-    queue_shows(node, "overflow", "10\t1").await;
+    queue_shows(node, "overflow", "10\t4").await;
     running.open.send_replace(true);
-    assert_eq!(running.next_message().await, (1, "user.0".into()));
-    for number in 90..100_u64 {
-        assert_eq!(running.next_message().await, (number - 88, format!("user.{number}")));
+    for number in 0..4_u64 {
+        assert_eq!(running.next_message().await, (number + 1, format!("user.{number}")));
     }
+    assert_eq!(running.next().await, Seen::Interrupted(5, "broker_queue_full"));
+    let (mut messages, mut interruptions) = (Vec::new(), 0);
+    while messages.len() < 10 {
+        match running.next().await {
+            Seen::Message(_, message) => messages.push(message.routing_key),
+            // Once more, for what was dropped while the first notice was on its way.
+            Seen::Interrupted(_, reason) => interruptions += usize::from(reason == "broker_queue_full"),
+        }
+    }
+    assert_eq!(messages, (90..100).map(|number| format!("user.{number}")).collect::<Vec<_>>());
+    assert!(interruptions <= 1, "{interruptions}");
+    queue_shows(node, "overflow", "0\t0").await;
+    assert!(running.status.is_connected());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_overflow_that_goes_on_is_announced_at_a_limited_rate_and_ends() {
+    let node = Node::shared().await;
+    let settings = BrokerConfig { prefetch: 2, queue_max_length: 1, ..config(&node.vhost("overflows").await) };
+    let mut running = Running::up(settings).await;
+    let start = Instant::now();
+    publish_many(&running.config, 20_000).await;
+    let newest = "user.19999";
+    let mut interruptions = 0;
+    loop {
+        match running.next().await {
+            Seen::Message(_, message) if message.routing_key == newest => break,
+            Seen::Message(..) => {}
+            Seen::Interrupted(_, reason) => interruptions += u128::from(reason == "broker_queue_full"),
+        }
+    }
+    let most = start.elapsed().as_millis() / 300 + 1;
+    assert!((1..=most).contains(&interruptions), "{interruptions} of at most {most}");
+    assert!(running.status.is_connected());
     running.stop().await;
 }
 
@@ -90,7 +124,10 @@ async fn stopping_is_quick_and_leaves_nothing_behind() {
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     assert!(!status.is_connected());
     assert!(status.wait_for(|state| state.connected).await.is_none());
-    assert_eq!(node.ctl(&["list_queues", "--vhost", "stops", "name", "--no-table-headers"]).await, "");
+    for list in ["list_queues", "list_exchanges"] {
+        let left = node.ctl(&[list, "--vhost", "stops", "name", "--no-table-headers"]).await;
+        assert!(!left.contains("cottontail."), "{list}: {left}");
+    }
 }
 
 /// Publishes `user.0`, `user.1`, … on one connection and waits until the broker has them all.
@@ -108,14 +145,15 @@ async fn publish_many(config: &BrokerConfig, count: usize) {
     connection.close(200, "OK".into()).await.expect("closed");
 }
 
-/// Waits until the only queue of `vhost` shows these counts of ready and of unacknowledged messages.
+/// Waits until the queue of messages in `vhost` shows these counts of ready and of unacknowledged messages.
 async fn queue_shows(node: &Node, vhost: &str, expected: &str) {
-    let columns = ["messages_ready", "messages_unacknowledged"];
+    let columns = ["name", "messages_ready", "messages_unacknowledged"];
     let arguments = [&["list_queues", "--no-table-headers", "--vhost", vhost], &columns[..]].concat();
     let deadline = Instant::now() + LIMIT;
     loop {
         let shown = node.ctl(&arguments).await;
-        if shown.trim() == expected {
+        let messages = shown.lines().find(|line| !line.contains(".dropped\t"));
+        if messages.and_then(|line| line.split_once('\t')).is_some_and(|(_, counts)| counts == expected) {
             return;
         }
         assert!(Instant::now() < deadline, "expected {expected:?}, the queue shows {shown:?}");
