@@ -41,25 +41,26 @@ impl EventStream {
 
     /// The next thing that the stream says, or how it ended.
     pub async fn next(&mut self) -> Result<Observed, Ended> {
-        within("the stream to go on", async {
-            loop {
-                if let Some(observed) = self.pending.pop_front() {
-                    return Ok(observed);
+        within("the stream to go on", self.observe()).await
+    }
+
+    async fn observe(&mut self) -> Result<Observed, Ended> {
+        loop {
+            if let Some(observed) = self.pending.pop_front() {
+                return Ok(observed);
+            }
+            match self.body.next().await.expect("well-formed framing") {
+                Piece::End(Ended::Properly) => {
+                    assert!(self.decoder.is_between_blocks(), "a proper end inside a block");
+                    return Err(Ended::Properly);
                 }
-                match self.body.next().await.expect("well-formed framing") {
-                    Piece::End(Ended::Properly) => {
-                        assert!(self.decoder.is_between_blocks(), "a proper end inside a block");
-                        return Err(Ended::Properly);
-                    }
-                    Piece::End(Ended::Cut) => return Err(Ended::Cut),
-                    Piece::Data(data) => {
-                        self.pending.extend(self.decoder.feed(&data));
-                        self.raw.extend(data);
-                    }
+                Piece::End(Ended::Cut) => return Err(Ended::Cut),
+                Piece::Data(data) => {
+                    self.pending.extend(self.decoder.feed(&data));
+                    self.raw.extend(data);
                 }
             }
-        })
-        .await
+        }
     }
 
     /// The next message; comments, retries and bare positions are passed over.
@@ -69,11 +70,15 @@ impl EventStream {
 
     /// The next message, or how the stream ended before it.
     pub async fn message_or_end(&mut self) -> Result<Message, Ended> {
-        loop {
-            if let Observed::Message(message) = self.next().await? {
-                return Ok(message);
+        // One deadline for all of it: heartbeats alone must not keep a test waiting.
+        within("a message or the stream's end", async {
+            loop {
+                if let Observed::Message(message) = self.observe().await? {
+                    return Ok(message);
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The first message, which must be `connected`, as JSON.
@@ -86,12 +91,15 @@ impl EventStream {
     /// Reads to the end: what was still said, and how it ended.
     pub async fn rest(&mut self) -> (Vec<Observed>, Ended) {
         let mut said = Vec::new();
-        loop {
-            match self.next().await {
-                Ok(observed) => said.push(observed),
-                Err(ended) => return (said, ended),
+        within("the stream to end", async {
+            loop {
+                match self.observe().await {
+                    Ok(observed) => said.push(observed),
+                    Err(ended) => return (said, ended),
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The id that a reconnection would send.
@@ -133,18 +141,25 @@ impl Reconnecting {
     }
 
     pub async fn next(&mut self) -> Occurrence {
-        within("the reconnecting client to notice something", self.occurrences.recv()).await.expect("it never ends")
+        within("the reconnecting client to notice something", self.noticed()).await
+    }
+
+    async fn noticed(&mut self) -> Occurrence {
+        self.occurrences.recv().await.expect("it never ends")
     }
 
     /// The next message; what happens to the connection is passed over, except its final failure.
     pub async fn message(&mut self) -> Message {
-        loop {
-            match self.next().await {
-                Occurrence::Message(message) => return message,
-                Occurrence::Open | Occurrence::Interrupted => {}
-                Occurrence::Failed(status) => panic!("the client gave up for ever at status {status}"),
+        within("the reconnecting client to get a message", async {
+            loop {
+                match self.noticed().await {
+                    Occurrence::Message(message) => return message,
+                    Occurrence::Open | Occurrence::Interrupted => {}
+                    Occurrence::Failed(status) => panic!("the client gave up for ever at status {status}"),
+                }
             }
-        }
+        })
+        .await
     }
 }
 
