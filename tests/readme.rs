@@ -110,6 +110,7 @@ fn every_reason_and_code_is_explained() {
     for (folder, before) in [
         ("broker", "unmapped(\""),
         ("broker", "RECONNECTED: &str = \""),
+        ("broker", "CONNECTED: &str = \""),
         ("broker", "QUEUE_FULL: &str = \""),
         ("hub", "gap: Some((\""),
     ] {

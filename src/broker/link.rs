@@ -1,7 +1,7 @@
 //! Keeps one consumer at RabbitMQ alive: session after session until it is told to stop, and what is said about it.
 
 use std::pin::{Pin, pin};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::BrokerConfig;
 use super::address::{Address, Endpoints};
@@ -12,12 +12,19 @@ use super::outage::Outage;
 use super::pipeline::Intake;
 use super::session::{Flow, Sequence, Session};
 use super::status::{LinkStatus, LinkStatusWriter};
+use super::throttle::Throttle;
 use super::topology::Topology;
 use crate::setting::Fault;
 use crate::telemetry::amqp;
 
 /// The reason given for a gap that an outage may have left.
 const RECONNECTED: &str = "broker_reconnected";
+/// The reason given to streams that were opened before messages came for the first time.
+const CONNECTED: &str = "broker_connected";
+/// Between the starts of two sessions that messages ended which cannot be read.
+const POISON_INTERVAL: Duration = Duration::from_millis(300);
+/// Time between two log lines about such messages.
+const POISON_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The link to the exchange of `[broker]`.
 ///
@@ -31,6 +38,9 @@ pub struct Link {
     status: LinkStatusWriter,
     sequence: Sequence,
     outage: Option<Outage>,
+    /// When the link last began to try again because of a message that cannot be read.
+    poisoned: Option<Instant>,
+    poison_log: Throttle,
 }
 
 impl Link {
@@ -59,6 +69,8 @@ impl Link {
             status: LinkStatusWriter::new(false),
             sequence: Sequence::default(),
             outage: None,
+            poisoned: None,
+            poison_log: Throttle::new(POISON_LOG_INTERVAL),
         })
     }
 
@@ -75,9 +87,10 @@ impl Link {
             let address = self.endpoints.rotate();
             let Err(failure) = self.attempt(&address, &mut intake, stop.as_mut()).await else { break };
             self.away(&address, &failure);
+            let wait = self.wait(Instant::now(), &failure);
             tokio::select! {
                 () = &mut stop => break,
-                () = tokio::time::sleep(self.backoff.wait()) => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
         self.status.down(None);
@@ -108,12 +121,17 @@ impl Link {
     }
 
     fn established<I: Intake>(&mut self, now: Instant, address: &Address, intake: &mut I) {
-        if let Some(outage) = self.outage.take() {
-            // It takes an offset, so that whoever joined after it stands behind it and is not told of it later.
-            intake.interrupted(self.sequence.next(), RECONNECTED);
+        let outage = self.outage.take();
+        // It takes an offset, so that whoever joined after it stands behind it and is not told of it later. The first time
+        // as well: a stream may have been opened, and an event published, before there was a queue for it.
+        intake.interrupted(self.sequence.next(), if outage.is_some() { RECONNECTED } else { CONNECTED });
+        if let Some(outage) = outage {
             amqp::reconnected();
-            let away = humantime::format_duration(std::time::Duration::from_secs(outage.lasted(now).as_secs()));
-            tracing::info!(broker = %address, %away, "messages are consumed again");
+            // The end is logged of what was logged.
+            if outage.was_logged() {
+                let away = humantime::format_duration(Duration::from_secs(outage.lasted(now).as_secs()));
+                tracing::info!(broker = %address, %away, "messages are consumed again");
+            }
         } else {
             tracing::info!(broker = %address, "messages are consumed");
         }
@@ -124,15 +142,30 @@ impl Link {
     fn away(&mut self, address: &Address, failure: &Failure) {
         let now = Instant::now();
         let sentence = failure.to_string();
-        if matches!(failure, Failure::Poison) {
-            amqp::unmapped("unreadable");
-        }
         amqp::connected(false);
         self.status.down(Some(&sentence));
         let outage = self.outage.get_or_insert_with(|| Outage::begin(now));
-        if let Some(suppressed) = outage.failed(now, format!("{address} {sentence}")) {
+        let logged = if matches!(failure, Failure::Poison) {
+            amqp::unmapped("unreadable");
+            self.poison_log.admit(now)
+        } else {
+            outage.failed(now, format!("{address} {sentence}"))
+        };
+        if let Some(suppressed) = logged {
+            outage.logged();
             tracing::warn!(broker = %address, suppressed, "no messages come, trying again: {sentence}");
         }
+    }
+
+    /// How long to wait before the next attempt. A message that cannot be read says nothing against the broker, and
+    /// everybody waits: then it is none, or so much that there are only a few attempts a second.
+    fn wait(&mut self, now: Instant, failure: &Failure) -> Duration {
+        if !matches!(failure, Failure::Poison) {
+            return self.backoff.wait();
+        }
+        let next = self.poisoned.map_or(now, |last| now.max(last + POISON_INTERVAL));
+        self.poisoned = Some(next);
+        next - now
     }
 }
 
@@ -182,6 +215,18 @@ mod tests {
             "broker.urls.0",
         ];
         assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_is_not_waited_for_but_many_are() {
+        let mut link = Link::new(&BrokerConfig::default(), vec!["#".into()]).ok().expect("sound");
+        let now = Instant::now();
+        assert_eq!(link.wait(now, &Failure::Poison), Duration::ZERO);
+        assert_eq!(link.wait(now, &Failure::Poison), POISON_INTERVAL);
+        let later = now + POISON_INTERVAL * 2;
+        assert_eq!(link.wait(later, &Failure::Poison), Duration::ZERO);
+        // The backoff is as it was before them.
+        assert!(link.wait(later, &Failure::Silent) <= BrokerConfig::default().reconnect_min.0);
     }
 
     #[test]

@@ -15,11 +15,12 @@ pub(super) struct Outage {
     since: Instant,
     reasons: Vec<String>,
     reminder: Throttle,
+    logged: bool,
 }
 
 impl Outage {
     pub(super) fn begin(now: Instant) -> Self {
-        Self { since: now, reasons: Vec::new(), reminder: Throttle::new(REMINDER_INTERVAL) }
+        Self { since: now, reasons: Vec::new(), reminder: Throttle::new(REMINDER_INTERVAL), logged: false }
     }
 
     /// An attempt failed for `reason`. Whether to log it: then the number of failures kept back since the line before.
@@ -30,6 +31,15 @@ impl Outage {
             return admitted.or(Some(0));
         }
         admitted
+    }
+
+    pub(super) fn logged(&mut self) {
+        self.logged = true;
+    }
+
+    /// Whether there was a line about it at all: an outage by a message that cannot be read may have none of its own.
+    pub(super) fn was_logged(&self) -> bool {
+        self.logged
     }
 
     pub(super) fn lasted(&self, now: Instant) -> Duration {

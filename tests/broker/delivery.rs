@@ -20,9 +20,9 @@ async fn a_message_arrives_as_it_was_published() {
         body: "{\"text\":\"hi\"}".into(),
     };
     publish_once(&running.config, &sent).await.expect("published");
-    assert_eq!(running.next().await, Seen::Message(1, sent));
+    assert_eq!(running.next().await, Seen::Message(2, sent));
     running.publish("user.42").await;
-    assert_eq!(running.next_message().await, (2, "user.42".into()));
+    assert_eq!(running.next_message().await, (3, "user.42".into()));
     running.stop().await;
 }
 
@@ -56,7 +56,7 @@ async fn an_intake_that_is_not_ready_holds_back_no_more_than_the_prefetch() {
     publish_many(&running.config, 500).await;
     queue_shows(node, "prefetch", "450\t50").await;
     running.open.send_replace(true);
-    for offset in 1..=500 {
+    for offset in 2..=501 {
         assert_eq!(running.next_message().await.0, offset);
     }
     // Also the last ones, which fill no batch.
@@ -73,9 +73,9 @@ async fn a_queue_that_overflows_drops_its_oldest_messages_and_says_so_where_they
     queue_shows(node, "overflow", "10\t4").await;
     running.open.send_replace(true);
     for number in 0..4_u64 {
-        assert_eq!(running.next_message().await, (number + 1, format!("user.{number}")));
+        assert_eq!(running.next_message().await, (number + 2, format!("user.{number}")));
     }
-    assert_eq!(running.next().await, Seen::Interrupted(5, "broker_queue_full"));
+    assert_eq!(running.next().await, Seen::Interrupted(6, "broker_queue_full"));
     let (mut messages, mut interruptions) = (Vec::new(), 0);
     while messages.len() < 10 {
         match running.next().await {

@@ -92,9 +92,7 @@ impl Running {
 
     /// A link that is up and whose intake is not ready yet.
     pub(crate) async fn up_but_shut(config: BrokerConfig) -> Self {
-        let mut running = Self::start_with_intake(config, false);
-        running.until(|state| state.connected).await;
-        running
+        Self::start_with_intake(config, false).first_connected().await
     }
 
     fn start_with_intake(config: BrokerConfig, open: bool) -> Self {
@@ -113,9 +111,14 @@ impl Running {
 
     /// A link that is up.
     pub(crate) async fn up(config: BrokerConfig) -> Self {
-        let mut running = Self::start(config);
-        running.until(|state| state.connected).await;
-        running
+        Self::start(config).first_connected().await
+    }
+
+    /// Waits until it is up and has said so at offset 1, to streams that were opened before.
+    async fn first_connected(mut self) -> Self {
+        self.until(|state| state.connected).await;
+        assert_eq!(self.next().await, Seen::Interrupted(1, "broker_connected"));
+        self
     }
 
     pub(crate) async fn until(&mut self, wanted: impl FnMut(&LinkState) -> bool) -> LinkState {

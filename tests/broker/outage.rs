@@ -16,15 +16,15 @@ async fn a_restart_of_the_broker_is_an_interruption_and_then_messages_come_again
     let node = disturbed().await;
     let mut running = Running::up(config(&node.vhost("restart").await)).await;
     running.publish("user.1").await;
-    assert_eq!(running.next_message().await, (1, "user.1".into()));
+    assert_eq!(running.next_message().await, (2, "user.1".into()));
     node.stop().await;
     // The broker may say goodbye or just be gone.
     running.until(|state| !state.connected).await;
     node.start().await;
-    assert_eq!(running.next_interruption().await, 2);
+    assert_eq!(running.next_interruption().await, 3);
     running.until(|state| state.connected && state.problem.is_none()).await;
     running.publish("user.2").await;
-    assert_eq!(running.next_message().await, (3, "user.2".into()));
+    assert_eq!(running.next_message().await, (4, "user.2".into()));
     running.stop().await;
 }
 
@@ -48,9 +48,9 @@ async fn a_connection_closed_by_an_operator_is_said_with_the_operators_words() {
     let (_, sentence) =
         tokio::join!(node.ctl(&["close_all_connections", "--vhost", "forced", "gone for tea"]), running.problem());
     assert!(sentence.contains("gone for tea"), "{sentence}");
-    assert_eq!(running.next_interruption().await, 1);
+    assert_eq!(running.next_interruption().await, 2);
     running.publish("user.1").await;
-    assert_eq!(running.next_message().await, (2, "user.1".into()));
+    assert_eq!(running.next_message().await, (3, "user.1".into()));
     running.stop().await;
 }
 
@@ -70,9 +70,9 @@ async fn a_frozen_broker_is_given_up_after_about_two_heartbeats() {
     assert!(sentence.contains("`broker.heartbeat`"), "{sentence}");
     assert!(noticed < Duration::from_secs(10), "{noticed:?}");
     assert!(unanswered.contains("`broker.connect_timeout`"), "{unanswered}");
-    assert_eq!(running.next_interruption().await, 1);
+    assert_eq!(running.next_interruption().await, 2);
     running.publish("user.1").await;
-    assert_eq!(running.next_message().await, (2, "user.1".into()));
+    assert_eq!(running.next_message().await, (3, "user.1".into()));
     running.stop().await;
 }
 
@@ -97,28 +97,35 @@ async fn a_deleted_queue_is_replaced_by_a_new_one() {
     let delete = ["eval", delete];
     let (_, sentence) = tokio::join!(node.ctl(&delete), running.problem());
     assert_eq!(sentence, "the queue was deleted or its node went away");
-    assert_eq!(running.next_interruption().await, 1);
+    assert_eq!(running.next_interruption().await, 2);
     running.publish("user.1").await;
-    assert_eq!(running.next_message().await, (2, "user.1".into()));
+    assert_eq!(running.next_message().await, (3, "user.1".into()));
     running.stop().await;
 }
 
 #[tokio::test]
-async fn a_message_that_cannot_be_read_costs_a_reconnection_and_nothing_more() {
+async fn messages_that_cannot_be_read_cost_a_reconnection_each_and_nobody_waits_for_the_backoff() {
     let node = Node::shared().await;
-    let mut running = Running::up(unhurried(&node.vhost("poison").await)).await;
+    let patient = Span::from_secs(40);
+    let settings =
+        BrokerConfig { reconnect_min: patient, reconnect_max: patient, ..config(&node.vhost("poison").await) };
+    let mut running = Running::up(settings).await;
     let publish = format!(
         "rabbit_basic:publish(rabbit_misc:r(<<\"poison\">>, exchange, <<\"{}\">>), <<\"poison.\", 255, 254>>, [], <<>>).",
         running.config.exchange
     );
-    let publish = ["eval", &publish];
-    let (_, sentence) = tokio::join!(node.ctl(&publish), running.problem());
-    assert!(sentence.contains("could not be read"), "{sentence}");
+    for offset in 2..5 {
+        node.ctl(&["eval", &publish]).await;
+        let start = Instant::now();
+        assert_eq!(running.next_interruption().await, offset);
+        // Even the shortest wait of the backoff takes half of its step.
+        assert!(start.elapsed() < patient.0 / 2, "{:?}", start.elapsed());
+    }
     let counted = metrics().render();
-    assert!(counted.contains("amqp_unmapped_total{reason=\"unreadable\"}"), "{counted}");
-    assert_eq!(running.next_interruption().await, 1);
+    assert!(counted.contains("amqp_unmapped_total{reason=\"unreadable\"} 3"), "{counted}");
+    running.until(|state| state.connected).await;
     running.publish("user.1").await;
-    assert_eq!(running.next_message().await, (2, "user.1".into()));
+    assert_eq!(running.next_message().await, (5, "user.1".into()));
     running.stop().await;
 }
 
@@ -127,7 +134,7 @@ async fn of_several_brokers_the_one_that_works_is_found() {
     let url = crate::rabbitmq::vhost("several").await;
     let dead = Secret::new(format!("amqp://127.0.0.1:{}", free_port()));
     let urls = vec![dead.clone(), dead, Secret::new(&*url)];
-    let mut running = Running::up(BrokerConfig { urls, ..config(&url) }).await;
+    let mut running = Running::start(BrokerConfig { urls, ..config(&url) });
     assert_eq!(running.next_interruption().await, 1);
     running.stop().await;
 }

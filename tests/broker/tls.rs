@@ -52,7 +52,7 @@ async fn only_a_trusted_certificate_opens_an_encrypted_connection() {
         let trusted = BrokerConfig { ca_file: ca_file.clone(), ..config(&format!("amqps://{host}:{port}")) };
         let mut running = Running::up(trusted).await;
         running.publish("user.1").await;
-        assert_eq!(running.next_message().await, (1, "user.1".into()));
+        assert_eq!(running.next_message().await, (2, "user.1".into()));
         running.stop().await;
     }
     let unknown = BrokerConfig { ca_file: None, ..config(&format!("amqps://localhost:{port}")) };
