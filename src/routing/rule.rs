@@ -97,6 +97,14 @@ impl Rule {
         })
     }
 
+    /// The event's name, where it is the same for every message.
+    pub(super) fn event_name(&self) -> Option<&EventName> {
+        match &self.name {
+            NameRule::Fixed(name) => Some(&name.name),
+            NameRule::Filled(_) => None,
+        }
+    }
+
     /// The event for a message that the pattern matches, with what the pattern captured of its key.
     pub(super) fn apply<'a>(
         &'a self,

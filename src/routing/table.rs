@@ -68,6 +68,11 @@ impl MappingTable {
             .collect()
     }
 
+    /// The names of events that the configuration writes out, in the order of the mappings.
+    pub fn event_names(&self) -> impl Iterator<Item = &EventName> {
+        self.rules.iter().filter_map(Rule::event_name)
+    }
+
     /// Warnings: mappings that no message reaches, since an earlier one without `continue` takes every key they match.
     /// Several earlier mappings that only together do so are not noticed.
     #[must_use]
@@ -226,6 +231,13 @@ mod tests {
         let keys = ["user.{user}.#", "user.{u...}", "user.1.x", "order.*.updated", "order.{id}.updated"];
         let table = table(&keys.map(|key| mapping(key, "", false)));
         assert_eq!(table.binding_keys(), ["user.*.#", "order.*.updated"]);
+    }
+
+    #[test]
+    fn the_names_that_are_written_out_are_known_as_they_are_sent() {
+        let table = table(&["paid", "{header:kind}", "error", ""].map(|event| mapping("a", event, true)));
+        let names: Vec<_> = table.event_names().map(EventName::as_str).collect();
+        assert_eq!(names, ["paid", "app-error", "message"]);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::event::EventName;
 
 /// Event names that get a label of their own in `sse_events_sent_total`; the rest are counted as `other`.
 const MAX_EVENT_TYPES: usize = 100;
+/// A longer name may be a whole routing key or a user's data, and is counted as `other`.
+const MAX_LABEL_BYTES: usize = 64;
 
 /// Counts deliveries of one event name to subscribers.
 #[derive(Clone)]
@@ -33,23 +35,41 @@ impl std::fmt::Debug for SentCounter {
 }
 
 /// The counters of `sse_events_sent_total`, looked up once a name.
+///
+/// Names may come from messages, so publishers have a say in them: how many have a label, and what it may hold, is bounded.
 #[derive(Debug, Default)]
 pub struct SentCounters {
     by_name: HashMap<EventName, SentCounter>,
 }
 
 impl SentCounters {
+    /// Counters that keep a place for each of `names`, which no names from messages can take.
+    #[must_use]
+    pub fn with_known<'n>(names: impl IntoIterator<Item = &'n EventName>) -> Self {
+        let mut counters = Self::default();
+        for name in names {
+            // What is asked for is kept.
+            let _counter = counters.of(name);
+        }
+        counters
+    }
+
     pub fn of(&mut self, name: &EventName) -> SentCounter {
         if let Some(counter) = self.by_name.get(name) {
             return counter.clone();
         }
-        if self.by_name.len() >= MAX_EVENT_TYPES {
+        if self.by_name.len() >= MAX_EVENT_TYPES || !is_label(name.as_str()) {
             return SentCounter(counter!("sse_events_sent_total", "event_type" => "other"));
         }
         let counter = SentCounter(counter!("sse_events_sent_total", "event_type" => name.as_str().to_owned()));
         self.by_name.insert(name.clone(), counter.clone());
         counter
     }
+}
+
+/// Whether an event's name is short and plain enough for a metric's label.
+fn is_label(name: &str) -> bool {
+    name.len() <= MAX_LABEL_BYTES && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:+-".contains(&byte))
 }
 
 /// `bytes` of data before encoding.
@@ -101,4 +121,48 @@ pub fn accept_failed() {
 
 pub fn auth_failed(reason: &'static str) {
     counter!("auth_failures_total", "reason" => reason).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    /// The labels that are there after events with `names` were sent once each.
+    fn labels(known: &[&str], names: impl IntoIterator<Item = String>) -> Vec<String> {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        ::metrics::with_local_recorder(&recorder, || {
+            let known: Vec<_> = known.iter().map(|name| EventName::new(name)).collect();
+            let mut counters = SentCounters::with_known(&known);
+            for name in names {
+                counters.of(&EventName::new(&name)).add(1);
+            }
+        });
+        let rendered = recorder.handle().render();
+        let samples = rendered.lines().filter_map(|line| line.strip_prefix("sse_events_sent_total{event_type=\""));
+        samples.filter_map(|sample| Some(sample.split_once('"')?.0.to_owned())).collect()
+    }
+
+    #[test]
+    fn only_short_and_plain_names_are_labels() {
+        let long = "n".repeat(MAX_LABEL_BYTES);
+        let plain = ["order-updated".to_owned(), "photo+base64".into(), "a.b:c_D9".into(), long.clone()];
+        let mut found = labels(&[], plain.clone());
+        found.sort();
+        let mut expected = plain.to_vec();
+        expected.sort();
+        assert_eq!(found, expected);
+        for odd in [format!("{long}n"), "user 42".into(), "ä".into(), "a\"b".into(), "a/b".into(), "a@b.example".into()]
+        {
+            assert_eq!(labels(&[], [odd]), ["other"]);
+        }
+    }
+
+    #[test]
+    fn names_out_of_messages_take_no_place_that_a_known_name_has() {
+        let flood = (0..MAX_EVENT_TYPES * 2).map(|number| format!("n{number}"));
+        let found = labels(&["paid"], flood.chain(["paid".to_owned()]));
+        assert!(found.contains(&"paid".to_owned()), "{found:?}");
+        assert_eq!(found.len(), MAX_EVENT_TYPES + 1, "with `other`");
+    }
 }
