@@ -19,6 +19,8 @@ pub(crate) struct Endpoints {
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     path: String,
+    /// What comes before `/{channel}`: the path, or nothing for `/`.
+    parent: String,
     /// Channels that come without being asked for.
     channels: Vec<ChannelName>,
 }
@@ -36,6 +38,7 @@ impl Endpoints {
             .iter()
             .map(|config| Endpoint {
                 path: config.path.clone(),
+                parent: config.path.trim_end_matches('/').to_owned(),
                 channels: config.channels.iter().map(|name| name.as_str().into()).collect(),
             })
             .collect();
@@ -47,7 +50,7 @@ impl Endpoints {
         let exact = self.endpoints.iter().find(|endpoint| endpoint.path == path);
         exact.map(|endpoint| Claimed { endpoint, channel: None }).or_else(|| {
             let (parent, channel) = path.rsplit_once('/').filter(|(_, channel)| !channel.is_empty())?;
-            let endpoint = self.endpoints.iter().find(|endpoint| endpoint.path == parent)?;
+            let endpoint = self.endpoints.iter().find(|endpoint| endpoint.parent == parent)?;
             Some(Claimed { endpoint, channel: Some(channel) })
         })
     }
@@ -94,6 +97,10 @@ pub(crate) fn channels(
 ) -> Result<Vec<ChannelName>, Problem> {
     let mut channels: Vec<ChannelName> = Vec::new();
     if let Some(asked) = &wishes.channels {
+        // Counted as they were written, so that what a request can cost is bounded before any name is matched.
+        if asked.len() > at_most {
+            return Err(Problem::TOO_MANY_CHANNELS);
+        }
         for name in asked {
             if !is_channel_name(name) {
                 return Err(Problem::CHANNEL_INVALID);
@@ -109,9 +116,6 @@ pub(crate) fn channels(
     }
     channels.sort();
     channels.dedup();
-    if wishes.channels.is_some() && channels.len() > at_most {
-        return Err(Problem::TOO_MANY_CHANNELS);
-    }
     Ok(channels)
 }
 
@@ -125,6 +129,7 @@ fn is_channel_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::{AuthConfig, Authenticator};
     use proptest::prelude::*;
 
     fn endpoints() -> Endpoints {
@@ -142,6 +147,30 @@ mod tests {
         for path in ["/", "", "/events/", "/eventsx", "/events/a/b", "/api/dashboard", "/EVENTS", "/x/events"] {
             assert_eq!(claim(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_at_the_root_has_channels_like_any_other() {
+        let config = EndpointConfig { path: "/".into(), channels: Vec::new() };
+        let endpoints = Endpoints::new(&[config]);
+        let channel = |path| endpoints.claim(path).map(|claimed| claimed.channel);
+        assert_eq!(channel("/"), Some(None));
+        assert_eq!(channel("/news"), Some(Some("news")));
+        assert_eq!(channel("/news/today"), None);
+        assert_eq!(channel(""), None);
+    }
+
+    #[test]
+    fn too_many_channels_are_refused_before_any_is_looked_at() {
+        let endpoints = endpoints();
+        let endpoint = &endpoints.endpoints[0];
+        let asked = |count: usize| Wishes { channels: Some(vec!["#".into(); count]), ..Wishes::default() };
+        let anonymous = AuthConfig { anonymous: true, ..AuthConfig::default() };
+        let authenticator = Authenticator::load(&anonymous).expect("a sound section");
+        let identity = authenticator.authenticate(None, std::time::SystemTime::now()).expect("anonymous");
+        let refused = |count| channels(&asked(count), endpoint, &identity, 2).expect_err("not granted");
+        assert_eq!(refused(3), Problem::TOO_MANY_CHANNELS);
+        assert_eq!(refused(2), Problem::CHANNEL_INVALID);
     }
 
     #[test]
