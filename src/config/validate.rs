@@ -1,4 +1,4 @@
-//! What a value must be beyond its type, and sections among themselves. What the rooms compile (mappings, keys) they check themselves.
+//! What a value must be beyond its type, and sections among themselves. What the rooms compile (mappings, keys, addresses of brokers) they check themselves.
 
 mod address;
 
@@ -10,12 +10,14 @@ use tracing_subscriber::EnvFilter;
 use super::Config;
 use crate::broker::BrokerConfig;
 use crate::event::EventName;
-use crate::setting::{Fault, Secret, Span};
+use crate::setting::{Fault, Span};
 
 /// Longer times are slips; far longer ones overflow the clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Larger sizes are slips, and may not fit into memory's own counting.
 const LARGEST: ByteSize = ByteSize::tib(1);
+/// Heartbeats that come faster are nothing but load, on every stream.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(50);
 /// Below this hyper cannot read a request.
 const SMALLEST_HEADER: ByteSize = ByteSize::kib(8);
 /// AMQP 0-9-1 short strings, which names of exchanges and queues and our channels are.
@@ -96,13 +98,6 @@ impl Found {
         self.must(!both, "broker.urls_file", "must not be set beside broker.urls");
         let any = !broker.urls.is_empty() || broker.urls_file.is_some();
         self.must(any, "broker.urls", "there is no broker to connect to");
-        for (index, url) in broker.urls.iter().enumerate() {
-            self.must(
-                is_amqp_uri(url),
-                &format!("broker.urls.{index}"),
-                "expected amqp://user:password@host:port/vhost",
-            );
-        }
         self.file("broker.urls_file", broker.urls_file.as_ref());
         self.file("broker.ca_file", broker.ca_file.as_ref());
         let (exchange, prefix) = (&broker.exchange, &broker.queue_prefix);
@@ -185,7 +180,7 @@ impl Found {
         self.time("broker.heartbeat", broker.heartbeat, Duration::from_secs(1));
         let fits = u16::try_from(broker.heartbeat.0.as_secs()).is_ok();
         self.must(fits, "broker.heartbeat", "must be at most 65535s");
-        self.time("stream.heartbeat", stream.heartbeat, tick);
+        self.time("stream.heartbeat", stream.heartbeat, SHORTEST_HEARTBEAT);
         self.time("stream.retry", stream.retry, tick);
         self.time("stream.max_connection_age", stream.max_connection_age, Duration::ZERO);
         self.time("cors.max_age", config.cors.max_age, Duration::ZERO);
@@ -216,10 +211,6 @@ impl Found {
 /// RFC 9110 §5.6.2, to which RFC 6265 §4.1.1 refers for a cookie's name.
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-fn is_amqp_uri(url: &Secret) -> bool {
-    url.expose().parse::<lapin::uri::AMQPUri>().is_ok()
 }
 
 #[cfg(test)]

@@ -19,6 +19,11 @@ pub(super) fn endpoints(endpoints: &[EndpointConfig], found: &mut Found) {
             found.must(!hidden, &key, &format!("endpoint.{other} is also a channel of this one, path/{{channel}}"));
         }
         found.channels(&format!("endpoint.{index}.channels"), &endpoint.channels);
+        for (place, channel) in endpoint.channels.iter().enumerate() {
+            let is_name = !channel.split('.').any(|word| word == "*" || word == "#");
+            let key = format!("endpoint.{index}.channels.{place}");
+            found.must(is_name, &key, "is a pattern; streams get channels by name, so list each of them by its own");
+        }
     }
 }
 
