@@ -3,11 +3,12 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
+use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::server::conn::http1;
@@ -15,13 +16,19 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
-use tokio::time::{Duration, sleep};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::{Duration, sleep, timeout};
 
 use crate::hub::Overview;
 
 /// Channels that `/stats` lists.
 const TOP_CHANNELS: usize = 20;
+/// Connections at once; one more is closed. Probes and scrapers need a handful.
+const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a request and its answer together; a connection has one of each.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What `/readyz` answers.
@@ -54,31 +61,47 @@ impl Admin {
     /// # Errors
     /// When the listener cannot be registered with the event queue.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+        let is_local = listener.local_addr()?.ip().is_loopback();
         let listener = tokio::net::TcpListener::from_std(listener)?;
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let Ok((socket, _peer)) = listener.accept().await else {
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
             let admin = self.clone();
             tokio::spawn(async move {
-                let service = service_fn(|request| {
-                    let response = admin.answer(&request);
-                    async { Ok::<_, Infallible>(response) }
-                });
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEADER_TIMEOUT)
-                    .serve_connection(TokioIo::new(socket), service);
-                // A client that broke off is no concern of anybody's.
-                drop(connection.await);
+                // A client that broke off or dawdles is no concern of anybody's.
+                let _outcome = timeout(CONNECTION_TIMEOUT, admin.converse(socket, is_local)).await;
+                drop(place);
             });
         }
     }
 
-    fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    /// One request and its answer.
+    async fn converse(&self, socket: TcpStream, is_local: bool) -> hyper::Result<()> {
+        let service = service_fn(|request| {
+            let response = self.answer(&request, is_local);
+            async { Ok::<_, Infallible>(response) }
+        });
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(socket), service)
+            .await
+    }
+
+    /// `is_local` says that the listener is on loopback, where only this machine's own clients can be meant.
+    fn answer<B>(&self, request: &Request<B>, is_local: bool) -> Response<Full<Bytes>> {
+        if is_local && !names_this_machine(request) {
+            return text(StatusCode::FORBIDDEN, "on loopback ask by IP address or as localhost\n");
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
         }
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n"),
@@ -110,6 +133,18 @@ impl Admin {
     }
 }
 
+/// Whether a request is for an IP address or for `localhost`. A name of any other kind may be a web page's, made to lead
+/// here (DNS rebinding), so that the page could read what it gets. A client that says nothing is no browser.
+fn names_this_machine<B>(request: &Request<B>) -> bool {
+    let Some(host) = request.headers().get(HOST) else { return true };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    let host = authority.host();
+    let v6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<Ipv4Addr>().is_ok()
+        || v6.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok())
+}
+
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     answer(status, "text/plain; charset=utf-8", body)
 }
@@ -120,4 +155,100 @@ fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventId;
+    use crate::hub::{self, HistoryConfig, StreamConfig};
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn admin() -> Admin {
+        let (_, _, overview) = hub::open(&HistoryConfig::default(), &StreamConfig::default(), EventId::default(), 1);
+        Admin {
+            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            overview,
+            readiness: Arc::new(|| Readiness::Ready),
+            broker: Arc::new(|| true),
+        }
+    }
+
+    fn asked(method: &str, host: Option<&str>) -> Request<()> {
+        let request = Request::builder().method(method).uri("/stats");
+        host.into_iter().fold(request, |request, host| request.header(HOST, host)).body(()).expect("a request")
+    }
+
+    #[test]
+    fn on_loopback_only_a_client_of_this_machine_is_answered() {
+        let status = |host, is_local| admin().answer(&asked("GET", host), is_local).status();
+        let ours = ["127.0.0.1:9090", "127.0.0.1", "localhost:9090", "LOCALHOST", "[::1]:9090", "10.0.0.7"];
+        for host in ours.map(Some).into_iter().chain([None]) {
+            assert_eq!(status(host, true), StatusCode::OK, "{host:?}");
+        }
+        for host in ["evil.example", "evil.example:9090", "localhost.evil.example", "127.0.0.1.evil.example", "", "a b"]
+        {
+            assert_eq!(status(Some(host), true), StatusCode::FORBIDDEN, "{host:?}");
+        }
+        assert_eq!(status(Some("cottontail.svc"), false), StatusCode::OK);
+    }
+
+    #[test]
+    fn a_method_that_changes_something_is_told_which_ones_do_not() {
+        for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+            let response = admin().answer(&asked(method, None), true);
+            assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
+            assert_eq!(response.headers()[ALLOW], "GET, HEAD");
+        }
+    }
+
+    async fn listening() -> std::net::SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("a socket");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(admin().serve(listener));
+        address
+    }
+
+    /// Everything that comes after `request` until the connection is closed.
+    async fn all_of(mut stream: TcpStream, request: &str) -> String {
+        // A connection that is closed already takes nothing and gives nothing.
+        let _sent = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _end = timeout(CONNECTION_TIMEOUT, stream.read_to_end(&mut answer)).await.expect("closed in time");
+        String::from_utf8(answer).expect("text")
+    }
+
+    #[tokio::test]
+    async fn head_is_answered_like_get_without_the_body_and_a_connection_is_for_one_request() {
+        let address = listening().await;
+        let ask = async |method: &str| {
+            let request = format!("{method} /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            all_of(TcpStream::connect(address).await.expect("listening"), &request).await
+        };
+        let (get, head) = (ask("GET").await, ask("HEAD").await);
+        assert!(get.starts_with("HTTP/1.1 200 ") && get.ends_with("\r\n\r\nok\n"), "{get}");
+        assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+        assert!(head.contains("content-length: 3\r\n"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn connections_beyond_the_limit_are_closed_and_those_within_it_are_served() {
+        const REQUEST: &str = "GET /livez HTTP/1.1\r\n\r\n";
+        let address = listening().await;
+        let mut open = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            open.push(TcpStream::connect(address).await.expect("listening"));
+        }
+        // Accepted in their order, so that this one comes after all of them.
+        let one_more = all_of(TcpStream::connect(address).await.expect("listening"), REQUEST).await;
+        assert_eq!(one_more, "");
+        for stream in open {
+            assert!(all_of(stream, REQUEST).await.starts_with("HTTP/1.1 200 "));
+        }
+        assert!(
+            all_of(TcpStream::connect(address).await.expect("listening"), REQUEST).await.starts_with("HTTP/1.1 200 ")
+        );
+    }
 }
