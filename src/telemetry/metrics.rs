@@ -7,6 +7,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 const LATENCY_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const CONNECTION_SECONDS: &[f64] = &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 21600.0, 86400.0];
+const PROXY_SECONDS: &[f64] =
+    &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 const EVENT_BYTES: &[f64] = &[64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0];
 
 /// Installs the recorder on the first call; every call returns a handle to it.
@@ -23,6 +25,7 @@ fn install() -> PrometheusHandle {
         ("sse_delivery_latency_seconds", LATENCY_SECONDS),
         ("sse_connection_duration_seconds", CONNECTION_SECONDS),
         ("sse_event_size_bytes", EVENT_BYTES),
+        ("proxy_request_duration_seconds", PROXY_SECONDS),
     ];
     let builder = buckets.into_iter().fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
         builder.set_buckets_for_metric(Matcher::Full(name.into()), bounds).expect("no list of buckets is empty")
@@ -63,6 +66,12 @@ fn describe() {
     );
     describe_counter!("amqp_renamed_events_total", "Events that had a reserved name and got the prefix");
     describe_counter!("amqp_reconnects_total", "Outages of the broker link that have ended");
+    describe_counter!("proxy_requests_total", "Requests that went on to the application, by status");
+    describe_histogram!(
+        "proxy_request_duration_seconds",
+        Unit::Seconds,
+        "From a request's head to its response's last byte"
+    );
     // There from zero on, so that a rate over a restart is right.
     ::metrics::gauge!("amqp_connected").set(0.0);
     ::metrics::counter!("amqp_deliveries_total").absolute(0);

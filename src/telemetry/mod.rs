@@ -3,6 +3,7 @@
 pub mod amqp;
 mod log;
 mod metrics;
+pub mod proxy;
 pub mod stream;
 
 pub use log::{LogConfig, LogFormat, set_up};

@@ -1,0 +1,192 @@
+//! For whom a request is made: `Forwarded` (RFC 7239) and the `X-Forwarded-` fields, and whose word on them counts; pure.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use http::uri::Authority;
+use ipnet::IpNet;
+
+use crate::setting::Fault;
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const FAMILY: &str = "x-forwarded-";
+
+/// The networks of the proxies in front of this program.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trusted(Vec<IpNet>);
+
+impl Trusted {
+    /// Reads networks (`10.0.0.0/8`) and single addresses.
+    pub(super) fn parse(networks: &[String]) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut trusted = Vec::new();
+        for (index, text) in networks.iter().enumerate() {
+            match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+                Ok(network) => trusted.push(network),
+                Err(_) => faults.push(Fault::new(
+                    format!("server.trusted_proxies.{index}"),
+                    "expected a network such as 10.0.0.0/8 or fd00::/8, or an address",
+                )),
+            }
+        }
+        if faults.is_empty() { Ok(Self(trusted)) } else { Err(faults) }
+    }
+
+    fn contains(&self, peer: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&peer))
+    }
+}
+
+/// The last step of a request's way to this program.
+#[derive(Clone, Debug)]
+pub(super) struct Hop<'a> {
+    pub(super) peer: IpAddr,
+    /// Whether the peer spoke TLS.
+    pub(super) secure: bool,
+    pub(super) host: Option<&'a Authority>,
+}
+
+impl Hop<'_> {
+    /// Adds this step to a request's header. What stands there is kept only if a trusted proxy says it.
+    pub(super) fn note(&self, headers: &mut HeaderMap, trusted: &Trusted) {
+        // A socket for both families shows IPv4 as a part of IPv6.
+        let peer = self.peer.to_canonical();
+        if !trusted.contains(peer) {
+            forget(headers);
+        }
+        let proto = if self.secure { "https" } else { "http" };
+        let forwarded = [earlier(headers), Some(self.element(peer, proto))].into_iter().flatten().collect::<Vec<_>>();
+        replace(headers, FORWARDED, &forwarded.join(", "));
+        let chain = [list(headers, &FOR), Some(peer.to_string())].into_iter().flatten().collect::<Vec<_>>();
+        replace(headers, FOR, &chain.join(", "));
+        let port = self.host.and_then(Authority::port_u16).unwrap_or(if self.secure { 443 } else { 80 });
+        let defaults = [
+            (PROTO, Some(proto.to_owned())),
+            (HOST, self.host.map(ToString::to_string)),
+            (PORT, Some(port.to_string())),
+        ];
+        for (name, value) in defaults {
+            if let (false, Some(value)) = (headers.contains_key(&name), value) {
+                replace(headers, name, &value);
+            }
+        }
+    }
+
+    /// RFC 7239 §4.
+    fn element(&self, peer: IpAddr, proto: &str) -> String {
+        let mut element = format!("for={}", node(peer));
+        if let Some(host) = self.host {
+            // An authority has neither `"` nor `\`.
+            write!(element, ";host=\"{host}\"").expect("a String takes any text");
+        }
+        element + ";proto=" + proto
+    }
+}
+
+/// What came before in the words of RFC 7239; translated from `X-Forwarded-For` if only that is there (§7.4).
+fn earlier(headers: &HeaderMap) -> Option<String> {
+    list(headers, &FORWARDED).or_else(|| {
+        let chain = list(headers, &FOR)?;
+        let nodes = chain.split(',').map(|address| address.trim().parse().map_or("unknown".to_owned(), node));
+        Some(nodes.map(|node| format!("for={node}")).collect::<Vec<_>>().join(", "))
+    })
+}
+
+/// RFC 7239 §6.
+fn node(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    }
+}
+
+/// All values of a field as one list.
+fn list(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let list = values.join(", ");
+    (!list.trim().is_empty()).then_some(list)
+}
+
+fn replace(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    } else {
+        headers.remove(name);
+    }
+}
+
+/// Removes every claim about the way of a request.
+fn forget(headers: &mut HeaderMap) {
+    let claims: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with(FAMILY)).cloned().collect();
+    for name in claims.iter().chain([&FORWARDED, &REAL_IP]) {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noted(peer: &str, headers: &[(&'static str, &str)]) -> HeaderMap {
+        let host = Authority::from_static("shop.example:8443");
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let trusted = Trusted::parse(&["10.0.0.0/8".into(), "::1".into()]).unwrap();
+        Hop { peer: peer.parse().unwrap(), secure: false, host: Some(&host) }.note(&mut map, &trusted);
+        map
+    }
+
+    #[test]
+    fn a_stranger_is_not_believed() {
+        let claims = [
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-prefix", "/admin"),
+            ("forwarded", "for=1.1.1.1"),
+            ("x-real-ip", "1.1.1.1"),
+        ];
+        let headers = noted("192.0.2.7", &claims);
+        assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["x-forwarded-host"], "shop.example:8443");
+        assert_eq!(headers["x-forwarded-port"], "8443");
+        assert_eq!(headers["forwarded"], "for=192.0.2.7;host=\"shop.example:8443\";proto=http");
+        assert!(!headers.contains_key("x-real-ip") && !headers.contains_key("x-forwarded-prefix"));
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_and_added_to() {
+        let headers = noted(
+            "10.1.2.3",
+            &[("x-forwarded-for", "2001:db8::1"), ("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https")],
+        );
+        assert_eq!(headers["x-forwarded-for"], "2001:db8::1, 203.0.113.9, 10.1.2.3");
+        assert_eq!(headers["x-forwarded-proto"], "https");
+        let way = "for=\"[2001:db8::1]\", for=203.0.113.9, for=10.1.2.3;host=\"shop.example:8443\";proto=http";
+        assert_eq!(headers["forwarded"], way);
+        let headers = noted("::1", &[("forwarded", "for=_secret")]);
+        assert_eq!(headers["forwarded"], "for=_secret, for=\"[::1]\";host=\"shop.example:8443\";proto=http");
+    }
+
+    #[test]
+    fn an_ipv4_peer_of_an_ipv6_socket_is_an_ipv4_peer() {
+        assert_eq!(
+            noted("::ffff:10.0.0.1", &[("x-forwarded-for", "203.0.113.9")])["x-forwarded-for"],
+            "203.0.113.9, 10.0.0.1"
+        );
+    }
+
+    #[test]
+    fn a_network_that_is_none_is_named() {
+        let faults = Trusted::parse(&["10.0.0.0/8".into(), "10.0.0.0/33".into(), "proxy".into()]).unwrap_err();
+        let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["server.trusted_proxies.1", "server.trusted_proxies.2"]);
+    }
+}

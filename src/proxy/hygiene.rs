@@ -1,0 +1,155 @@
+//! Which header fields an intermediary passes on, drops and adds (RFC 9110 §7.6, RFC 9112); pure. Who sent a request is in `forwarded`.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{StatusCode, Version};
+
+use super::error::Ambiguity;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// The fields that concern one connection only, whether or not `Connection` names them (RFC 9110 §7.6.1).
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    PROXY_CONNECTION,
+    KEEP_ALIVE,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HTTP2_SETTINGS,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+];
+
+/// What a request asks of its connection rather than of the application.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wishes {
+    /// The protocol to switch to (RFC 9110 §7.8).
+    pub(super) upgrade: Option<HeaderValue>,
+    /// Whether trailers are welcome (RFC 9110 §10.1.4).
+    pub(super) trailers: bool,
+}
+
+/// Takes everything out of a request's header that is for this connection only, and says what it asked for.
+pub(super) fn take_wishes(headers: &mut HeaderMap, version: Version) -> Wishes {
+    let wishes = Wishes {
+        upgrade: upgrade(headers, version),
+        trailers: tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case(b"trailers")),
+    };
+    strip(headers);
+    join_cookies(headers);
+    wishes
+}
+
+/// The protocol that an HTTP/1.1 request offers to switch to. HTTP/2 is never one: it would bypass every check here.
+fn upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
+    let asks = version == Version::HTTP_11
+        && tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case(UPGRADE.as_str().as_bytes()));
+    let is_http2 = |token: &[u8]| token.eq_ignore_ascii_case(b"h2c") || token.eq_ignore_ascii_case(b"h2");
+    let mut values = headers.get_all(UPGRADE).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) if asks && !tokens(headers, &UPGRADE).any(is_http2) => Some(value.clone()),
+        _ => None,
+    }
+}
+
+/// Removes the fields of this connection, those that `Connection` names among them.
+pub(super) fn strip(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> =
+        tokens(headers, &CONNECTION).filter_map(|token| HeaderName::from_bytes(token).ok()).collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// HTTP/2 sends a cookie in pieces; elsewhere there is one field (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        headers.insert(COOKIE, whole);
+    }
+}
+
+/// Says on a request to HTTP/1.1 what its connection is asked for.
+pub(super) fn put_wishes(headers: &mut HeaderMap, wishes: &Wishes) {
+    if wishes.trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.append(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if let Some(protocol) = &wishes.upgrade {
+        headers.insert(UPGRADE, protocol.clone());
+        headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+}
+
+/// Makes a response's header fit for the browser's connection.
+pub(super) fn clean_response(status: StatusCode, headers: &mut HeaderMap) {
+    // RFC 9112 §6.3: the coding overrides the length, and whoever passes the message on removes the length.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    // hyper has refused lengths that differ; equal ones become one (RFC 9110 §8.6).
+    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some()
+        && let Some(length) = headers.get(CONTENT_LENGTH).cloned()
+    {
+        headers.insert(CONTENT_LENGTH, length);
+    }
+    let switches = matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED);
+    let protocol = if switches { headers.get(UPGRADE).cloned() } else { None };
+    strip(headers);
+    if let Some(protocol) = protocol {
+        headers.insert(UPGRADE, protocol);
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+}
+
+/// Adds this program to the message's way (RFC 9110 §7.6.3); `version` is that of the message as it was received.
+pub(super) fn add_via(headers: &mut HeaderMap, version: Version) {
+    let entry = match version {
+        Version::HTTP_2 => "2 cottontail",
+        Version::HTTP_10 => "1.0 cottontail",
+        _ => "1.1 cottontail",
+    };
+    headers.append(VIA, HeaderValue::from_static(entry));
+}
+
+/// The host that a request is for: of its target, else of its one `Host` (RFC 9112 §3.2). `None` from HTTP/1.0 only.
+pub(super) fn host(request: &Parts) -> Result<Option<Authority>, Ambiguity> {
+    let mut fields = request.headers.get_all(HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(Ambiguity::TwoHosts);
+    }
+    if let Some(target) = request.uri.authority() {
+        return without_user(target.clone()).map(Some);
+    }
+    match field {
+        Some(field) => {
+            Authority::try_from(field.as_bytes()).map_err(|_| Ambiguity::BadHost).and_then(without_user).map(Some)
+        }
+        None if request.version == Version::HTTP_10 => Ok(None),
+        None => Err(Ambiguity::NoHost),
+    }
+}
+
+fn without_user(host: Authority) -> Result<Authority, Ambiguity> {
+    if host.as_str().contains('@') { Err(Ambiguity::BadHost) } else { Ok(host) }
+}
+
+/// The members of all comma-separated values of a field; quoted strings do not occur in the fields this is for.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    let values = headers.get_all(name).iter();
+    values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! A request that offers to switch protocols (RFC 9110 §7.8), over a connection of its own that becomes a tunnel if the application agrees.
+
+use std::future::poll_fn;
+use std::pin::pin;
+
+use http::{Response, StatusCode};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::error::ProxyError;
+use super::exchange::{answered, failure};
+use super::hygiene;
+use super::outgoing::Outgoing;
+use super::pool::{Carrier, Lease, Link};
+use super::tunnel::Tunnel;
+use super::{Forwarded, Proxy};
+
+impl Proxy {
+    /// Sends the request and waits for the head of its response, whichever way the application decides.
+    pub(super) async fn switch(&self, outgoing: Outgoing, slot: OwnedSemaphorePermit) -> Result<Forwarded, ProxyError> {
+        let progress = outgoing.body.progress();
+        let (socket, permit) = self.pool.apart().await?;
+        let handshake = http1::handshake(TokioIo::new(socket)).await;
+        let (mut sender, mut connection) = handshake.map_err(ProxyError::Broken)?;
+        let mut over = false;
+        let sent = {
+            let mut response = pin!(answered(sender.try_send_request(outgoing.into_http1()), &progress, &self.config));
+            poll_fn(|cx| {
+                // The connection is driven here: once it has ended, the response knows why.
+                over = over || connection.poll_without_shutdown(cx).is_ready();
+                response.as_mut().poll(cx)
+            })
+            .await?
+        };
+        let response = sent.map_err(|error| failure(error.into_error(), &progress))?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let link = Link::driven(sender, connection, permit);
+            let lease = Lease::new(&self.pool, Carrier::Own(link), progress, slot);
+            return Ok(Forwarded::Response(self.pass(response, lease)));
+        }
+        let parts = if over {
+            connection.into_parts()
+        } else {
+            connection.without_shutdown().await.map_err(ProxyError::Broken)?
+        };
+        let (mut head, _no_body) = response.into_parts();
+        hygiene::clean_response(head.status, &mut head.headers);
+        hygiene::add_via(&mut head.headers, head.version);
+        let tunnel = Tunnel {
+            upstream: parts.io.into_inner(),
+            first: parts.read_buf,
+            idle: self.config.tunnel_idle_timeout.0,
+            _permits: [permit, slot],
+        };
+        Ok(Forwarded::Switched(Response::from_parts(head, ()), tunnel))
+    }
+}

@@ -1,0 +1,90 @@
+//! A connection that has left HTTP (RFC 9110 §7.8): bytes both ways, each direction closed by itself, until both are or nothing moves.
+
+use std::cell::Cell;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::shutdown::DrainWatch;
+
+/// Of one direction; a WebSocket's messages are mostly smaller.
+const BUFFER: usize = 8 << 10;
+
+/// The application's side of a tunnel, for which the browser's side is still to come.
+#[derive(Debug)]
+pub struct Tunnel {
+    pub(super) upstream: TcpStream,
+    /// What the application sent together with its answer.
+    pub(super) first: Bytes,
+    pub(super) idle: Duration,
+    pub(super) _permits: [OwnedSemaphorePermit; 2],
+}
+
+impl Tunnel {
+    /// Carries bytes until both sides are done, one breaks off, nothing moves for the idle limit, or `window` after the
+    /// drain has started. `first` is what the browser sent together with its request.
+    pub async fn run<C: AsyncRead + AsyncWrite>(
+        self,
+        client: C,
+        first: Bytes,
+        mut drain: DrainWatch,
+        window: Duration,
+    ) {
+        let moved = Cell::new(Instant::now());
+        let (from_client, to_client) = split(client);
+        let (from_upstream, to_upstream) = split(self.upstream);
+        let both = async {
+            let up = pump(first, from_client, to_upstream, &moved);
+            let down = pump(self.first, from_upstream, to_client, &moved);
+            tokio::try_join!(up, down)
+        };
+        let drained = async {
+            drain.started().await;
+            // Spread, so that those who come back do not come all at once.
+            sleep(window.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        };
+        tokio::select! {
+            // Whoever broke off knows; the other side sees its connection end.
+            _ended = both => {}
+            () = silence(&moved, self.idle) => {}
+            () = drained => {}
+        }
+    }
+}
+
+/// Copies to the end, then passes the end on.
+async fn pump(
+    first: Bytes,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    moved: &Cell<Instant>,
+) -> io::Result<()> {
+    to.write_all(&first).await?;
+    drop(first);
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        moved.set(Instant::now());
+        if length == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..length]).await?;
+        moved.set(Instant::now());
+    }
+}
+
+/// Resolves when nothing has moved for `limit`.
+async fn silence(moved: &Cell<Instant>, limit: Duration) {
+    loop {
+        let end = moved.get() + limit;
+        if end <= Instant::now() {
+            return;
+        }
+        sleep_until(end).await;
+    }
+}
