@@ -28,6 +28,12 @@
 //! [`hub::Outlet`]; otherwise the stream is a body that hyper reads. Whatever ends a stream, its place in the shard goes
 //! with it.
 //!
+//! # A request for the application
+//!
+//! A path that is no endpoint's goes to [`proxy::Proxy::forward`], of which each worker has one with connections of its own:
+//! the head is cleaned of what concerns one connection only and says from whom it comes, the bodies pass through piece by
+//! piece. A connection that leaves HTTP becomes a [`proxy::Tunnel`], which the worker carries in its place.
+//!
 //! # The end
 //!
 //! [`app::App::stop`]: not ready, then no new connections, then the streams in batches over the drain window, then what is
@@ -79,6 +85,7 @@
 //! | [`shutdown`] | the signals, and the drain that waits for those who still work |
 //! | [`topic`] | AMQP topic patterns |
 //! | [`telemetry`] | logging, and every metric with a function for each thing that happens |
+//! | [`proxy`] | from a request to the application's response: header hygiene, connections, tunnels |
 //! | [`auth`] | from a request's token to an identity with its grants |
 //! | [`routing`] | from a message to events for audiences |
 //! | [`sse`] | the bytes of an event stream |
@@ -97,6 +104,7 @@ pub mod topic;
 pub mod telemetry;
 
 pub mod auth;
+pub mod proxy;
 pub mod routing;
 pub mod sse;
 

@@ -20,7 +20,7 @@ use crate::broker::{Exchange, LinkStatus, Pipeline};
 use crate::config::Config;
 use crate::event::{EventId, Mark, Position};
 use crate::hub::{self, MAX_SHARDS, Overview, ShardSeed};
-use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, Worker};
+use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, Upstream, Worker};
 use crate::shutdown::Drain;
 use crate::telemetry;
 
@@ -68,7 +68,8 @@ impl App {
     /// When an address cannot be listened on or a thread cannot be started; then nothing goes on running.
     pub fn start(plan: Plan, source: Source, fallback: Option<Arc<dyn Fallback>>) -> Result<Self, StartError> {
         let Plan { config, rooms, .. } = plan;
-        let Rooms { table, authenticator, link } = rooms;
+        let Rooms { table, authenticator, link, proxy } = rooms;
+        let fallback = fallback.or_else(|| proxy.map(|seed| Arc::new(Upstream(seed)) as Arc<dyn Fallback>));
         let threads = worker_threads(&config);
         let listeners = server::bind(config.server.listen, threads).map_err(|source| StartError::Listen {
             setting: "server.listen",

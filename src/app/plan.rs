@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::auth::Authenticator;
 use crate::broker::Link;
 use crate::config::{Config, Draft, Sources};
+use crate::proxy::ProxySeed;
 use crate::routing::MappingTable;
 use crate::setting::Fault;
 
@@ -21,6 +22,8 @@ pub(super) struct Rooms {
     pub(super) table: Arc<MappingTable>,
     pub(super) authenticator: Authenticator,
     pub(super) link: Link,
+    /// None without `upstream.url`.
+    pub(super) proxy: Option<ProxySeed>,
 }
 
 impl std::fmt::Debug for Rooms {
@@ -38,8 +41,11 @@ impl Rooms {
         let authenticator = Authenticator::load(&config.auth).map_err(&mut collect).ok();
         let keys = table.as_ref().map(MappingTable::binding_keys).unwrap_or_default();
         let link = Link::new(&config.broker, keys).map_err(&mut collect).ok();
-        match (table, authenticator, link) {
-            (Some(table), Some(authenticator), Some(link)) => Ok(Self { table: Arc::new(table), authenticator, link }),
+        let proxy = ProxySeed::new(&config.upstream, &config.server.trusted_proxies).map_err(&mut collect).ok();
+        match (table, authenticator, link, proxy) {
+            (Some(table), Some(authenticator), Some(link), Some(proxy)) => {
+                Ok(Self { table: Arc::new(table), authenticator, link, proxy })
+            }
             _ => Err(faults),
         }
     }

@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -21,8 +22,9 @@ use crate::auth::IssuerConfig;
 use crate::broker::{Exchange, ExchangeHandle};
 use crate::config::Config;
 use crate::event::Message;
+use crate::proxy::Peer;
 use crate::routing::{MappingConfig, OneOrMany};
-use crate::server::Fallback;
+use crate::server::{Answer, AnswerBody, BoxError, Fallback, Responder};
 use crate::setting::{Fault, Secret, Span};
 
 const PAGE: &str = include_str!("console.html");
@@ -75,7 +77,7 @@ pub fn start(config: Config) -> Result<App, Vec<Fault>> {
 }
 
 /// Answers the page's requests.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Console {
     issuer: IssuerConfig,
     mappings: Vec<MappingConfig>,
@@ -100,11 +102,18 @@ struct Publication {
 type Refusal = (StatusCode, &'static str);
 
 impl Fallback for Console {
-    fn answer(&self, request: Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Bytes>> + '_>> {
+    fn settle(&self) -> Rc<dyn Responder> {
+        Rc::new(self.clone())
+    }
+}
+
+impl Responder for Console {
+    fn answer(&self, request: Request<Incoming>, _peer: Peer) -> Pin<Box<dyn Future<Output = Answer> + '_>> {
         Box::pin(async move {
-            self.route(request).await.unwrap_or_else(|(status, error)| {
+            let response = self.route(request).await.unwrap_or_else(|(status, error)| {
                 answer(status, "application/json", json!({ "error": error }).to_string())
-            })
+            });
+            Answer::from(response.map(|body| Box::pin(Full::new(body).map_err(BoxError::from)) as AnswerBody))
         })
     }
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::auth::AuthConfig;
 use crate::broker::BrokerConfig;
 use crate::hub::{HistoryConfig, StreamConfig};
+use crate::proxy::UpstreamConfig;
 use crate::routing::MappingConfig;
 use crate::server::{AdminConfig, CorsConfig, EndpointConfig, ServerConfig};
 use crate::telemetry::LogConfig;
@@ -27,6 +28,7 @@ pub struct Config {
     pub server: ServerConfig,
     pub admin: AdminConfig,
     pub log: LogConfig,
+    pub upstream: UpstreamConfig,
     pub broker: BrokerConfig,
     pub history: HistoryConfig,
     pub stream: StreamConfig,
@@ -42,6 +44,7 @@ impl Default for Config {
             server: ServerConfig::default(),
             admin: AdminConfig::default(),
             log: LogConfig::default(),
+            upstream: UpstreamConfig::default(),
             broker: BrokerConfig::default(),
             history: HistoryConfig::default(),
             stream: StreamConfig::default(),

@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::Config;
 use crate::broker::BrokerConfig;
 use crate::event::EventName;
+use crate::proxy::UpstreamConfig;
 use crate::setting::{Fault, Span};
 
 /// Longer times are slips; far longer ones overflow the clock.
@@ -34,6 +35,7 @@ impl Config {
         let mut found = Found::default();
         found.server(self);
         found.broker(&self.broker);
+        found.upstream(&self.upstream);
         found.stream(self);
         found.auth(self);
         found.times(self);
@@ -119,6 +121,21 @@ impl Found {
         );
         let ordered = broker.reconnect_min <= broker.reconnect_max;
         self.must(ordered, "broker.reconnect_max", "must not be shorter than broker.reconnect_min");
+    }
+
+    fn upstream(&mut self, upstream: &UpstreamConfig) {
+        let tick = Duration::from_millis(1);
+        for (key, time) in [
+            ("upstream.connect_timeout", upstream.connect_timeout),
+            ("upstream.first_byte_timeout", upstream.first_byte_timeout),
+            ("upstream.idle_timeout", upstream.idle_timeout),
+            ("upstream.tunnel_idle_timeout", upstream.tunnel_idle_timeout),
+        ] {
+            self.time(key, time, tick);
+        }
+        self.time("upstream.pool_idle_timeout", upstream.pool_idle_timeout, Duration::ZERO);
+        self.positive("upstream.max_connections", upstream.max_connections);
+        self.positive("upstream.max_requests", upstream.max_requests);
     }
 
     fn stream(&mut self, config: &Config) {

@@ -8,9 +8,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep, sleep_until};
-
-use crate::shutdown::DrainWatch;
+use tokio::time::{Instant, sleep_until};
 
 /// Of one direction; a WebSocket's messages are mostly smaller.
 const BUFFER: usize = 8 << 10;
@@ -26,15 +24,8 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Carries bytes until both sides are done, one breaks off, nothing moves for the idle limit, or `window` after the
-    /// drain has started. `first` is what the browser sent together with its request.
-    pub async fn run<C: AsyncRead + AsyncWrite>(
-        self,
-        client: C,
-        first: Bytes,
-        mut drain: DrainWatch,
-        window: Duration,
-    ) {
+    /// Carries bytes until both sides are done, one breaks off, or nothing moves for the idle limit. `first` is what the browser sent together with its request.
+    pub async fn run<C: AsyncRead + AsyncWrite>(self, client: C, first: Bytes) {
         let moved = Cell::new(Instant::now());
         let (from_client, to_client) = split(client);
         let (from_upstream, to_upstream) = split(self.upstream);
@@ -43,16 +34,10 @@ impl Tunnel {
             let down = pump(self.first, from_upstream, to_client, &moved);
             tokio::try_join!(up, down)
         };
-        let drained = async {
-            drain.started().await;
-            // Spread, so that those who come back do not come all at once.
-            sleep(window.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-        };
         tokio::select! {
             // Whoever broke off knows; the other side sees its connection end.
             _ended = both => {}
             () = silence(&moved, self.idle) => {}
-            () = drained => {}
         }
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
 
+use super::fallback::AnswerBody;
 use super::traffic::Underway;
 use crate::hub::{Lagged, Subscriber};
 use crate::telemetry;
@@ -17,19 +18,22 @@ use crate::telemetry;
 /// Of this many pieces of one stream the first has its latency measured.
 const LATENCY_SAMPLE: u32 = 16;
 
+/// Why a body ended early; only for the log.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// The body of an answer, and the answer's place in its connection's traffic.
-#[derive(Debug)]
 pub(crate) struct Body {
     kind: Kind,
     underway: Option<Underway>,
 }
 
-#[derive(Debug)]
 pub(crate) enum Kind {
     Full(Full<Bytes>),
     Stream(StreamBody),
     /// A stream that the hub will write itself: hyper sends the head and then waits for a body that never comes.
     Elsewhere,
+    /// Of the fallback.
+    Answer(AnswerBody),
 }
 
 impl Body {
@@ -64,13 +68,14 @@ impl From<Kind> for Body {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = Lagged;
+    type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Lagged>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.get_mut().kind {
             Kind::Full(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Kind::Stream(stream) => stream.poll(cx).map(|next| next.map(|chunk| chunk.map(Frame::data))),
+            Kind::Stream(stream) => stream.poll(cx).map(|next| next.map(|chunk| Ok(Frame::data(chunk?)))),
             Kind::Elsewhere => Poll::Pending,
+            Kind::Answer(body) => body.as_mut().poll_frame(cx),
         }
     }
 
@@ -78,6 +83,7 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Full(body) => body.is_end_stream(),
             Kind::Stream(_) | Kind::Elsewhere => false,
+            Kind::Answer(body) => body.is_end_stream(),
         }
     }
 
@@ -85,6 +91,7 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Full(body) => body.size_hint(),
             Kind::Stream(_) | Kind::Elsewhere => SizeHint::default(),
+            Kind::Answer(body) => body.size_hint(),
         }
     }
 }

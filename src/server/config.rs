@@ -21,6 +21,8 @@ pub struct ServerConfig {
     pub max_headers: usize,
     /// For a request's headers to arrive, and for a kept-alive connection to send its next request.
     pub header_timeout: Span,
+    /// Networks of the proxies whose word on where a request comes from is taken.
+    pub trusted_proxies: Vec<String>,
     /// On SIGTERM connections are still accepted for this time, while `/readyz` says no, so that whoever sends them
     /// notices; a stream request is told to try again.
     pub drain_delay: Span,
@@ -39,6 +41,7 @@ impl Default for ServerConfig {
             max_header_bytes: ByteSize::kib(32),
             max_headers: 100,
             header_timeout: Span::from_secs(30),
+            trusted_proxies: Vec::new(),
             drain_delay: Span::from_secs(3),
             drain_window: Span::from_secs(10),
             grace: Span::from_secs(25),

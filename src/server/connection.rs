@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -17,25 +18,28 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant as TokioInstant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant as TokioInstant, Sleep, sleep, sleep_until, timeout};
 
 use super::ServerConfig;
 use super::body::{Body, Kind, StreamBody, StreamView};
+use super::fallback::Responder;
 use super::site::Site;
 use super::socket::SocketOutlet;
-use super::traffic::Traffic;
+use super::strict::Strict;
+use super::traffic::{Traffic, Underway};
 use super::wire::{Leaving, Version, Wire};
 use super::worker::Counted;
 use crate::hub::Shard;
+use crate::proxy::{Peer, Tunnel};
 
 /// Streams that one HTTP/2 connection may have open at once (RFC 9113 §5.1.2).
 const MAX_HTTP2_STREAMS: u32 = 128;
 
 /// Everything that serving a connection takes; one a worker.
-#[derive(Debug)]
 pub(crate) struct Protocol {
     site: Arc<Site>,
     shard: Shard,
+    fallback: Option<Rc<dyn Responder>>,
     http1: http1::Builder,
     http2: http2::Builder<LocalExecutor>,
     settings: ServerConfig,
@@ -52,7 +56,7 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor {
     }
 }
 
-/// What a connection's stream is to its connection.
+/// What a connection carries besides whole responses.
 #[derive(Debug, Default)]
 enum Carried {
     #[default]
@@ -61,6 +65,36 @@ enum Carried {
     Body(StreamView),
     /// It waits for the head to leave, to take the socket over.
     Parked(StreamBody),
+    /// No stream, but another protocol, with the application's side of it.
+    Switched(Tunnel, Underway),
+}
+
+/// A connection that has left HTTP.
+#[derive(Debug)]
+struct Left {
+    socket: TcpStream,
+    /// What hyper had read of the other protocol.
+    first: Bytes,
+    tunnel: Tunnel,
+    underway: Underway,
+    counted: Counted,
+}
+
+impl Left {
+    /// Runs it to its end, which comes soon after the connections are to close.
+    async fn run(self, mut closing: Closing, window: Duration) {
+        let Self { socket, first, tunnel, underway, counted } = self;
+        let cut = async {
+            closing.begun().await;
+            // Spread, so that those who come back do not come all at once.
+            sleep(window.mul_f64(fastrand::f64() / 2.0)).await;
+        };
+        tokio::select! {
+            () = tunnel.run(socket, first) => {}
+            () = cut => {}
+        }
+        drop((underway, counted));
+    }
 }
 
 impl Protocol {
@@ -79,7 +113,8 @@ impl Protocol {
             .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
             .keep_alive_interval(settings.header_timeout.0)
             .keep_alive_timeout(settings.header_timeout.0);
-        Self { site, shard, http1, http2, settings: settings.clone(), traffic: Traffic::default() }
+        let fallback = site.settle();
+        Self { site, shard, fallback, http1, http2, settings: settings.clone(), traffic: Traffic::default() }
     }
 
     /// Answers under way on all connections.
@@ -90,28 +125,36 @@ impl Protocol {
     /// Serves `socket` until it ends or a stream takes it over; once `closing`, what is under way is finished and
     /// nothing new is taken.
     pub(crate) async fn serve(self: Rc<Self>, socket: TcpStream, counted: Counted, mut closing: Closing) {
+        // A client that sends nothing in time, or is gone, is owed nothing.
+        let Ok(address) = socket.peer_addr() else { return };
+        let peer = Peer { address: address.ip(), secure: false };
         let first_bytes = timeout(self.settings.header_timeout.0, Wire::detect(socket));
         let detected = tokio::select! {
             detected = first_bytes => detected,
             () = closing.begun() => return,
         };
-        // A client that sends nothing in time, or is gone, is owed nothing.
         let Ok(Ok((version, wire))) = detected else { return };
         // hyper's part is boxed, so that a connection that has not sent its request yet is small, and the large pieces
         // of thousands that open at once come and go one after the other in the same place.
         match version {
-            Version::Http1 => Box::pin(self.serve_http1(wire, counted, closing)).await,
-            Version::Http2 => Box::pin(self.serve_http2(wire, counted, closing)).await,
+            Version::Http1 => {
+                if let Some(left) = Box::pin(self.serve_http1(wire, peer, counted, closing.clone())).await {
+                    left.run(closing, self.settings.drain_window.0).await;
+                }
+            }
+            Version::Http2 => Box::pin(self.serve_http2(wire, peer, counted, closing)).await,
         }
     }
 
-    async fn serve_http2(&self, wire: Wire<TcpStream>, counted: Counted, closing: Closing) {
-        let (site, shard, traffic) = (Arc::clone(&self.site), self.shard.clone(), self.traffic.of_connection());
+    async fn serve_http2(self: &Rc<Self>, wire: Wire<TcpStream>, peer: Peer, counted: Counted, closing: Closing) {
+        let (protocol, traffic) = (Rc::clone(self), self.traffic.of_connection());
         let (leaving, watched) = (wire.leaving(), traffic.clone());
         let service = service_fn(move |request| {
-            let (site, shard, underway) = (Arc::clone(&site), shard.clone(), traffic.begin());
+            let (protocol, underway) = (Rc::clone(&protocol), traffic.begin());
             async move {
-                let response = site.answer(&shard, request).await;
+                let Self { site, shard, fallback, .. } = &*protocol;
+                // A request of HTTP/2 is never left for another protocol.
+                let (response, _no_tunnel) = site.answer(shard, fallback.as_deref(), request, peer).await;
                 Ok::<_, Infallible>(response.map(|body| body.keep(underway)))
             }
         });
@@ -122,31 +165,41 @@ impl Protocol {
         drop(counted);
     }
 
-    async fn serve_http1(&self, wire: Wire<TcpStream>, counted: Counted, closing: Closing) {
+    /// What is left to do if the connection has left HTTP.
+    async fn serve_http1(&self, wire: Wire<TcpStream>, peer: Peer, counted: Counted, closing: Closing) -> Option<Left> {
         let (carried, traffic) = (RefCell::new(Carried::default()), self.traffic.of_connection());
         let leaving = wire.leaving();
-        let service = service_fn(|request| self.answer_http1(request, &carried, &leaving, &traffic));
-        let mut connection = self.http1.serve_connection(TokioIo::new(wire), service);
+        let service = service_fn(|request| self.answer_http1(request, peer, &carried, &leaving, &traffic));
+        let mut connection = self.http1.serve_connection(TokioIo::new(Strict::new(wire)), service);
         let drive = Drive { closing, traffic: &traffic, leaving: &leaving, idle_limit: None };
         let leave = |cx: &Context<'_>| match &*carried.borrow() {
             Carried::Parked(_) if leaving.head_has_left() => Poll::Ready(()),
             Carried::Body(view) => view.poll_cut_off(cx),
-            Carried::Nothing | Carried::Parked(_) => Poll::Pending,
+            Carried::Nothing | Carried::Parked(_) | Carried::Switched(..) => Poll::Pending,
         };
         let end = drive.run(Pin::new(&mut connection), http1::Connection::graceful_shutdown, leave).await;
-        if end == End::Left
-            && let Carried::Parked(stream) = carried.take()
-        {
-            // hyper's buffers go here; a pipelined request in them is never answered, as its stream never ends before it.
-            let socket = connection.into_parts().io.into_inner().into_inner();
-            let (subscriber, open) = stream.into_parts();
-            subscriber.hand_over(Box::new(SocketOutlet::new(socket, open, counted)), Instant::now());
+        let carried = carried.take();
+        let parts = connection.into_parts();
+        let socket = parts.io.into_inner().into_inner().into_inner();
+        match (end, carried) {
+            (End::Left, Carried::Parked(stream)) => {
+                // hyper's buffers go here; a pipelined request in them is never answered, as its stream never ends before it.
+                let (subscriber, open) = stream.into_parts();
+                subscriber.hand_over(Box::new(SocketOutlet::new(socket, open, counted)), Instant::now());
+                None
+            }
+            // hyper has left the socket open, as it does after 101 alone.
+            (End::Over, Carried::Switched(tunnel, underway)) => {
+                Some(Left { socket, first: parts.read_buf, tunnel, underway, counted })
+            }
+            (End::Over | End::Left, _) => None,
         }
     }
 
     async fn answer_http1(
         &self,
         request: Request<Incoming>,
+        peer: Peer,
         carried: &RefCell<Carried>,
         leaving: &Leaving,
         traffic: &Traffic,
@@ -154,7 +207,11 @@ impl Protocol {
         let underway = traffic.begin();
         // An HTTP/1.0 response has no chunks: it stays with hyper.
         let chunked = request.version() == http::Version::HTTP_11;
-        let (head, body) = self.site.answer(&self.shard, request).await.into_parts();
+        let (response, tunnel) = self.site.answer(&self.shard, self.fallback.as_deref(), request, peer).await;
+        if let Some(tunnel) = tunnel {
+            carried.replace(Carried::Switched(tunnel, traffic.begin()));
+        }
+        let (head, body) = response.into_parts();
         let kind = match body.into_kind() {
             Kind::Stream(stream) if chunked && leaving.expect_head() => {
                 carried.replace(Carried::Parked(stream));
@@ -164,7 +221,7 @@ impl Protocol {
                 carried.replace(Carried::Body(stream.view()));
                 Kind::Stream(stream)
             }
-            kind @ (Kind::Full(_) | Kind::Elsewhere) => kind,
+            kind @ (Kind::Full(_) | Kind::Elsewhere | Kind::Answer(_)) => kind,
         };
         Ok(Response::from_parts(head, Body::from(kind).keep(underway)))
     }

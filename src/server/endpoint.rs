@@ -56,6 +56,26 @@ impl Endpoints {
     }
 }
 
+impl Endpoints {
+    /// Whether `path` is another spelling of an endpoint's (RFC 3986 §6.2.2): percent-encoded where it need not be, or
+    /// with dot segments. Such a request may carry a token, so it goes nowhere.
+    pub(crate) fn claim_otherwise_spelled(&self, path: &str) -> bool {
+        if !path.contains('%') && !path.contains("/.") {
+            return false;
+        }
+        let decoded = percent_decode_str(path).decode_utf8_lossy();
+        let mut segments: Vec<&str> = Vec::new();
+        for segment in decoded.split('/').skip(1) {
+            match segment {
+                "." => {}
+                ".." => drop(segments.pop()),
+                segment => segments.push(segment),
+            }
+        }
+        self.claim(&format!("/{}", segments.join("/"))).is_some()
+    }
+}
+
 /// What the query of a stream request says; parameters that mean nothing here are left alone.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wishes {
@@ -171,6 +191,24 @@ mod tests {
         let refused = |count| channels(&asked(count), endpoint, &identity, 2).expect_err("not granted");
         assert_eq!(refused(3), Problem::TOO_MANY_CHANNELS);
         assert_eq!(refused(2), Problem::CHANNEL_INVALID);
+    }
+
+    #[test]
+    fn another_spelling_of_an_endpoint_is_known_as_one() {
+        let endpoints = endpoints();
+        for path in [
+            "/%65vents",
+            "/./events",
+            "/x/../events",
+            "/x/%2e%2e/events/news",
+            "/x/./../%65vents/c",
+            "/api%2Fdashboard/sse",
+        ] {
+            assert!(endpoints.claim_otherwise_spelled(path), "{path}");
+        }
+        for path in ["/", "/x", "/%65ventsx", "/events/../x", "/caf%C3%A9", "/.well-known/x", "*", "/%ff"] {
+            assert!(!endpoints.claim_otherwise_spelled(path), "{path}");
+        }
     }
 
     #[test]

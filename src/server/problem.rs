@@ -40,6 +40,28 @@ impl Problem {
         "more channels were asked for than one stream may have",
     );
 
+    pub(crate) const AMBIGUOUS: Self =
+        Self::new(StatusCode::BAD_REQUEST, "request_ambiguous", "the request can be read in more than one way");
+    pub(crate) const CONNECT_REFUSED: Self =
+        Self::new(StatusCode::NOT_IMPLEMENTED, "connect_not_implemented", "this server is no proxy for CONNECT");
+    pub(crate) const BODY_TOO_LARGE: Self =
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the request's body is larger than is allowed");
+    pub(crate) const BODY_BROKEN: Self =
+        Self::new(StatusCode::BAD_REQUEST, "body_broken", "the request's body broke off or is malformed");
+    pub(crate) const REQUEST_TIMEOUT: Self =
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request's body did not arrive in time");
+    pub(crate) const UPSTREAM_BUSY: Self = Self::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "upstream_busy",
+        "too many requests are under way; please try again shortly",
+    );
+    pub(crate) const UPSTREAM_UNREACHABLE: Self =
+        Self::new(StatusCode::BAD_GATEWAY, "upstream_unreachable", "the application cannot be reached at the moment");
+    pub(crate) const UPSTREAM_INVALID: Self =
+        Self::new(StatusCode::BAD_GATEWAY, "upstream_invalid", "the application's answer could not be understood");
+    pub(crate) const UPSTREAM_TIMEOUT: Self =
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "the application did not answer in time");
+
     pub(crate) const fn new(status: StatusCode, code: &'static str, detail: &'static str) -> Self {
         Self { status, code, detail }
     }
@@ -60,6 +82,22 @@ impl Problem {
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
         }
+        response
+    }
+}
+
+impl Problem {
+    /// As [`Problem::into_response`], for people who look at it in a browser.
+    pub(crate) fn into_page(self) -> Response<Body> {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        // Nothing of it comes from a request, so that nothing needs to be escaped.
+        let page = format!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
+             <h1>{title}</h1>\n<p>{}</p>\n<p><code>{}</code></p>\n</html>\n",
+            self.detail, self.code
+        );
+        let mut response = self.into_response().map(|_json| Body::full(page));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         response
     }
 }

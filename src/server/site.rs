@@ -1,33 +1,31 @@
 //! What every worker answers from: endpoints, authentication, CORS, and the way from a request to its answer.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE,
+};
 use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 
-use super::body::{Body, StreamBody};
+use super::body::{Body, Kind, StreamBody};
 use super::cors::Cors;
 use super::endpoint::{Claimed, Endpoints, Wishes, channels};
+use super::fallback::{Answer, Fallback, Responder};
 use super::problem::{Problem, unauthorized};
 use super::{CorsConfig, EndpointConfig};
 use crate::auth::{AuthConfig, Authenticator, Identity, credentials};
 use crate::event::UserId;
 use crate::hub::{Refused, Shard, StreamConfig, Subscription};
+use crate::proxy::{Peer, Tunnel};
 use crate::{sse, telemetry};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const MAX_REQUEST_ID: usize = 128;
-
-/// Answers what no endpoint claims.
-pub trait Fallback: Send + Sync {
-    fn answer(&self, request: Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<bytes::Bytes>> + '_>>;
-}
 
 /// Shared by all workers; nothing in it changes.
 pub struct Site {
@@ -38,6 +36,9 @@ pub struct Site {
     stream: StreamConfig,
     fallback: Option<Arc<dyn Fallback>>,
 }
+
+/// A response and what its connection becomes.
+type Answered = (Response<Body>, Option<Tunnel>);
 
 impl std::fmt::Debug for Site {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -65,23 +66,42 @@ impl Site {
         }
     }
 
+    /// The calling worker's part of the fallback.
+    pub(crate) fn settle(&self) -> Option<Rc<dyn Responder>> {
+        self.fallback.as_ref().map(|fallback| fallback.settle())
+    }
+
     /// The answer to a request; a stream joins `shard`.
-    pub(crate) async fn answer(&self, shard: &Shard, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn answer(
+        &self,
+        shard: &Shard,
+        fallback: Option<&dyn Responder>,
+        mut request: Request<Incoming>,
+        peer: Peer,
+    ) -> Answered {
         let request_id = request_id(request.headers());
-        let mut response = if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
+        let offers_upgrade = request.version() < Version::HTTP_2 && request.headers().contains_key(UPGRADE);
+        let path = request.uri().path();
+        let (mut response, tunnel) = if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
             // RFC 9112 §3.2.
-            Problem::HOST_MISSING.into_response()
-        } else if let Some(claimed) = self.endpoints.claim(request.uri().path()) {
+            (Problem::HOST_MISSING.into_response(), None)
+        } else if let Some(claimed) = self.endpoints.claim(path) {
             let mut response = self.endpoint(shard, &claimed, &request, &request_id);
             self.cors.apply(request.headers(), response.headers_mut());
-            response
-        } else if let Some(fallback) = &self.fallback {
-            fallback.answer(request).await.map(Body::full)
+            (response, None)
+        } else if let Some(fallback) = fallback.filter(|_| !self.endpoints.claim_otherwise_spelled(path)) {
+            request.headers_mut().insert(REQUEST_ID, request_id.clone());
+            let Answer { response, tunnel } = fallback.answer(request, peer).await;
+            (response.map(|body| Kind::Answer(body).into()), tunnel)
         } else {
-            Problem::NOT_FOUND.into_response()
+            (Problem::NOT_FOUND.into_response(), None)
         };
         response.headers_mut().insert(REQUEST_ID, request_id);
-        response
+        if offers_upgrade && tunnel.is_none() {
+            // The bytes after such a request were not scanned, as they might have been of another protocol.
+            response.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
+        }
+        (response, tunnel)
     }
 
     fn endpoint<B>(

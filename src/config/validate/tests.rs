@@ -84,6 +84,15 @@ fn no_time_overflows_a_clock_and_only_some_may_be_zero() {
 }
 
 #[test]
+fn limits_of_the_upstream_leave_something_to_do() {
+    assert_eq!(keys(|config| config.upstream.max_connections = 0), ["upstream.max_connections"]);
+    assert_eq!(keys(|config| config.upstream.max_requests = 0), ["upstream.max_requests"]);
+    assert_eq!(keys(|config| config.upstream.idle_timeout = Span::from_secs(0)), ["upstream.idle_timeout"]);
+    assert_eq!(keys(|config| config.upstream.pool_idle_timeout = Span::from_secs(0)), [""; 0]);
+    assert_eq!(keys(|config| config.upstream.max_idle_connections = 0), [""; 0]);
+}
+
+#[test]
 fn no_size_is_zero_or_beyond_reason() {
     assert_eq!(keys(|config| config.stream.queue_bytes = ByteSize(0)), ["stream.queue_bytes"]);
     assert_eq!(keys(|config| config.history.memory = ByteSize(u64::MAX)), ["history.memory"]);

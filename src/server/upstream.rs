@@ -1,0 +1,224 @@
+//! The proxy as the site's fallback: its failures become responses, and every request is counted and logged once.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::{Method, Request, StatusCode};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::body::{Body, BoxError};
+use super::fallback::{Answer, AnswerBody, Fallback, Responder};
+use super::problem::Problem;
+use crate::proxy::{Forwarded, Peer, Proxy, ProxyError, ProxySeed};
+use crate::telemetry;
+use crate::telemetry::proxy::ABANDONED;
+
+/// Between two lines in the log that say the application fails, of one worker.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+
+/// The application behind this program.
+#[derive(Debug)]
+pub struct Upstream(pub ProxySeed);
+
+#[derive(Debug)]
+struct Forwarder {
+    proxy: Proxy,
+    /// When the application's last failure was logged.
+    complained: Cell<Option<Instant>>,
+}
+
+impl Fallback for Upstream {
+    fn settle(&self) -> Rc<dyn Responder> {
+        Rc::new(Forwarder { proxy: self.0.settle(), complained: Cell::new(None) })
+    }
+}
+
+impl Responder for Forwarder {
+    fn answer(&self, request: Request<Incoming>, peer: Peer) -> Pin<Box<dyn Future<Output = Answer> + '_>> {
+        Box::pin(async move {
+            let mut record = Record::new(&request);
+            let wants_html = wants_html(request.headers());
+            let is_http1 = request.version() <= http::Version::HTTP_11;
+            match self.proxy.forward(request, peer).await {
+                Ok(Forwarded::Response(response)) => {
+                    record.status = Some(response.status());
+                    Answer::from(response.map(|body| Recorded::boxed(body, record)))
+                }
+                Ok(Forwarded::Switched(response, tunnel)) => {
+                    record.status = Some(response.status());
+                    let response = response.map(|()| Recorded::boxed(Body::empty(), record));
+                    Answer { response, tunnel: Some(tunnel) }
+                }
+                Err(error) => {
+                    record.failure = Some(error.to_string());
+                    let problem = problem(&error);
+                    if problem.status.is_server_error() && !matches!(error, ProxyError::Connect) {
+                        self.complain(&error);
+                    }
+                    record.status = Some(problem.status);
+                    let mut response = if wants_html { problem.into_page() } else { problem.into_response() };
+                    if problem.status == StatusCode::SERVICE_UNAVAILABLE {
+                        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                    }
+                    if is_http1 && is_the_clients_framing(&error) {
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    Answer::from(response.map(|body| Recorded::boxed(body, record)))
+                }
+            }
+        })
+    }
+}
+
+impl Forwarder {
+    /// Says that the application fails, at a limited rate: there may be thousands of requests a second.
+    fn complain(&self, error: &ProxyError) {
+        let now = Instant::now();
+        if self.complained.get().is_none_or(|last| now.duration_since(last) >= COMPLAINT_PAUSE) {
+            self.complained.set(Some(now));
+            tracing::warn!(%error, "the application fails; further failures are not logged for a while");
+        }
+    }
+}
+
+fn problem(error: &ProxyError) -> Problem {
+    match error {
+        ProxyError::Ambiguous(_) => Problem::AMBIGUOUS,
+        ProxyError::Connect => Problem::CONNECT_REFUSED,
+        ProxyError::BodyTooLarge => Problem::BODY_TOO_LARGE,
+        ProxyError::BodyBroken => Problem::BODY_BROKEN,
+        ProxyError::ClientTimeout => Problem::REQUEST_TIMEOUT,
+        ProxyError::Busy => Problem::UPSTREAM_BUSY,
+        ProxyError::Connecting(_) | ProxyError::Broken(_) => Problem::UPSTREAM_UNREACHABLE,
+        ProxyError::Invalid(_) => Problem::UPSTREAM_INVALID,
+        ProxyError::ConnectTimeout | ProxyError::FirstByteTimeout => Problem::UPSTREAM_TIMEOUT,
+    }
+}
+
+/// Whether what follows on the connection cannot be told from the rest of this request.
+fn is_the_clients_framing(error: &ProxyError) -> bool {
+    matches!(
+        error,
+        ProxyError::Ambiguous(_)
+            | ProxyError::Connect
+            | ProxyError::BodyTooLarge
+            | ProxyError::BodyBroken
+            | ProxyError::ClientTimeout
+    )
+}
+
+/// Whether a person is to read the answer: browsers list `text/html` first when they open a page.
+fn wants_html(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT).iter().any(|accept| accept.as_bytes().windows(9).any(|text| text == b"text/html"))
+}
+
+/// One request, counted and logged when it is over.
+struct Record {
+    started: Instant,
+    method: Method,
+    /// Never with the query, which may hold what nobody should read.
+    path: String,
+    request_id: String,
+    status: Option<StatusCode>,
+    failure: Option<String>,
+    sent: u64,
+    complete: bool,
+}
+
+impl Record {
+    fn new<B>(request: &Request<B>) -> Self {
+        Self {
+            started: Instant::now(),
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            request_id: request
+                .headers()
+                .get("x-request-id")
+                .map_or_else(String::new, |id| String::from_utf8_lossy(id.as_bytes()).into_owned()),
+            status: None,
+            failure: None,
+            sent: 0,
+            complete: false,
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        telemetry::proxy::finished(self.status, took);
+        tracing::debug!(
+            target: "cottontail::access",
+            request = self.request_id,
+            method = %self.method,
+            path = self.path,
+            status = self.status.map_or(ABANDONED, |status| status.as_u16()),
+            bytes = self.sent,
+            complete = self.complete,
+            milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            failure = self.failure,
+            "request"
+        );
+    }
+}
+
+/// A body that keeps the record of its request until its end.
+struct Recorded<B> {
+    body: B,
+    record: Record,
+}
+
+impl<B> Recorded<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn boxed(body: B, mut record: Record) -> AnswerBody {
+        record.complete = body.is_end_stream();
+        Box::pin(Self { body, record })
+    }
+}
+
+impl<B> http_body::Body for Recorded<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Self { body, record } = self.get_mut();
+        Pin::new(&mut *body).poll_frame(cx).map(|next| match next {
+            Some(Ok(frame)) => {
+                record.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                record.complete = frame.is_trailers() || body.is_end_stream();
+                Some(Ok(frame))
+            }
+            Some(Err(error)) => {
+                let error = error.into();
+                record.failure = Some(error.to_string());
+                Some(Err(error))
+            }
+            None => {
+                record.complete = true;
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
