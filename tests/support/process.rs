@@ -114,6 +114,20 @@ impl Server {
         self.output.lines().join("\n")
     }
 
+    /// Memory that the process holds.
+    pub fn resident_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the child runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says it");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number of kilobytes") * 1024
+    }
+
+    /// Sockets that the process has open.
+    pub fn sockets(&self) -> usize {
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the child runs");
+        let links = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+    }
+
     /// Asks for a graceful end, as Kubernetes does.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);

@@ -1,0 +1,97 @@
+//! Which header fields cross the program, in both directions.
+
+use crate::scene::Scene;
+use crate::wire::{field, fields};
+
+const CREDENTIALS: &str = "Authorization: Basic b2s=\r\nCookie: a=1; b=2\r\n";
+
+#[tokio::test]
+async fn the_application_gets_what_is_for_it_and_who_asked() {
+    let scene = Scene::start().await;
+    let (.., head) = scene
+        .ask(&format!(
+            "GET / HTTP/1.1\r\nHost: shop.example:8443\r\nConnection: keep-alive, X-Mine\r\nX-Mine: 1\r\n\
+             Keep-Alive: 5\r\nProxy-Connection: x\r\n{CREDENTIALS}X-Forwarded-For: 1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\n\
+             Forwarded: for=1.2.3.4\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\
+             X-Request-Id: abc-1\r\nX-Latin: caf\u{e9}\r\n\r\n"
+        ))
+        .await;
+    for (name, value) in [
+        ("host", "shop.example:8443"),
+        ("authorization", "Basic b2s="),
+        ("cookie", "a=1; b=2"),
+        ("via", "1.1 cottontail"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-host", "shop.example:8443"),
+        ("x-forwarded-port", "8443"),
+        ("forwarded", "for=127.0.0.1;host=\"shop.example:8443\";proto=http"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("x-request-id", "abc-1"),
+        ("x-latin", "caf\u{e9}"),
+    ] {
+        assert_eq!(field(&head, name), Some(value), "{head}");
+    }
+    for name in
+        ["connection", "x-mine", "keep-alive", "proxy-connection", "x-real-ip", "content-length", "transfer-encoding"]
+    {
+        assert_eq!(field(&head, name), None, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_says_who_asked_and_the_url_may_say_the_host() {
+    let scene = Scene::start_with("host = \"upstream\"\n[server]\ntrusted_proxies = [\"127.0.0.0/8\"]").await;
+    let (.., head) = scene
+        .ask("GET / HTTP/1.1\r\nHost: shop.example\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n\r\n")
+        .await;
+    assert_eq!(field(&head, "host"), Some(scene.app().to_string().as_str()));
+    assert_eq!(field(&head, "x-forwarded-for"), Some("203.0.113.9, 127.0.0.1"));
+    assert_eq!(field(&head, "x-forwarded-proto"), Some("https"));
+    assert_eq!(field(&head, "x-forwarded-host"), Some("shop.example"));
+}
+
+#[tokio::test]
+async fn the_browser_gets_what_is_for_it() {
+    let scene = Scene::start().await;
+    let head = scene
+        .answer(
+            "GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: abc-2\r\n\r\n",
+            "HTTP/1.1 299 Fine So Far\r\nConnection: X-Own, keep-alive\r\nX-Own: 1\r\nKeep-Alive: timeout=5\r\n\
+             Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\nX-Request-Id: of-the-app\r\nServer: mine\r\n\r\n",
+        )
+        .await;
+    assert!(head.starts_with("HTTP/1.1 299 Fine So Far\r\n"), "{head}");
+    assert_eq!(fields(&head, "set-cookie").collect::<Vec<_>>(), ["a=1", "b=2"]);
+    assert_eq!(field(&head, "x-request-id"), Some("abc-2"));
+    assert_eq!(field(&head, "server"), Some("mine"));
+    assert_eq!(field(&head, "via"), Some("1.1 cottontail"));
+    assert_eq!(field(&head, "content-length"), Some("0"));
+    for name in ["connection", "x-own", "keep-alive"] {
+        assert_eq!(field(&head, name), None, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_an_id_gets_one_that_both_sides_see() {
+    let scene = Scene::start().await;
+    let (mut browser, mut app, head) = scene.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let id = field(&head, "x-request-id").unwrap().to_owned();
+    app.say("HTTP/1.1 204 No Content\r\n\r\n").await;
+    assert_eq!(field(&browser.head().await, "x-request-id"), Some(id.as_str()));
+}
+
+#[tokio::test]
+async fn an_access_line_has_the_path_and_never_the_query() {
+    let scene = Scene::start().await;
+    let request = "GET /account?password=hunter2 HTTP/1.1\r\nHost: a\r\n\r\n";
+    scene.answer(request, "HTTP/1.1 204 No Content\r\n\r\n").await;
+    crate::support::deadline::eventually("the access line", async || {
+        scene.server.log().contains("\"path\":\"/account\"").then_some(())
+    })
+    .await;
+    assert!(!scene.server.log().contains("hunter2"));
+    let metrics = scene.server.metrics().await;
+    assert!(metrics.sum_where("proxy_requests_total", "code", "204") > 0.5);
+    assert!(metrics.has("proxy_request_duration_seconds"));
+}

@@ -1,0 +1,100 @@
+//! The named limits of `[upstream]`, one by one.
+
+use crate::scene::Scene;
+use crate::support::deadline::within;
+use crate::wire::field;
+
+const GET: &str = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_by_its_length_or_when_it_gets_there() {
+    let scene = Scene::start_with("max_body_bytes = \"8B\"").await;
+    let mut browser = scene.browser().await;
+    browser.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n").await;
+    let answer = browser.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("body_too_large"), "{answer}");
+
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n12345678\r\n";
+    let (mut browser, mut app, _) = scene.ask(chunked).await;
+    app.until("12345678").await;
+    browser.say("1\r\n9\r\n0\r\n\r\n").await;
+    let answer = browser.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("body_too_large"), "{answer}");
+    assert!(!app.rest().await.contains('9'));
+}
+
+#[tokio::test]
+async fn more_requests_than_allowed_at_once_are_told_to_come_back() {
+    let scene = Scene::start_with("max_requests = 1").await;
+    let (mut first, mut app, _) = scene.ask(GET).await;
+    let mut second = scene.browser().await;
+    second.say(GET).await;
+    let head = second.head().await;
+    assert!(head.starts_with("HTTP/1.1 503 ") && field(&head, "retry-after") == Some("1"), "{head}");
+    second.until("upstream_busy").await;
+    app.say(OK).await;
+    first.until("ok").await;
+    // Its place is free again.
+    first.say(GET).await;
+    app.head().await;
+}
+
+#[tokio::test]
+async fn a_request_waits_for_one_of_the_connections() {
+    let scene = Scene::start_with("max_connections = 1\n[server]\nthreads = 3").await;
+    let (mut first, mut app, _) = scene.ask(GET).await;
+    // On whatever worker they are, they all come to their turn.
+    let mut others = Vec::new();
+    for _ in 0..6 {
+        let mut browser = scene.browser().await;
+        browser.say(GET).await;
+        others.push(browser);
+    }
+    app.say(OK).await;
+    first.until("ok").await;
+    let mut served = 0;
+    while served < others.len() {
+        if within("a request, or the connection's end", app.try_head()).await.is_some() {
+            app.say(OK).await;
+            served += 1;
+        } else {
+            app = scene.accept().await;
+        }
+    }
+    for browser in &mut others {
+        browser.until("ok").await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_a_connection_in_vain_is_told_so() {
+    let scene = Scene::start_with("max_connections = 1\nconnect_timeout = \"300ms\"").await;
+    let (_first, _app, _) = scene.ask(GET).await;
+    let mut second = scene.browser().await;
+    second.say(GET).await;
+    assert!(second.head().await.starts_with("HTTP/1.1 503 "));
+}
+
+#[tokio::test]
+async fn connections_are_used_again_and_closed_when_nobody_needs_them() {
+    let scene = Scene::start_with("pool_idle_timeout = \"500ms\"").await;
+    let (mut browser, mut app, _) = scene.ask(GET).await;
+    for _ in 0..20 {
+        app.say(OK).await;
+        browser.until("ok").await;
+        browser.say(GET).await;
+        app.head().await;
+    }
+    app.say(OK).await;
+    browser.until("ok").await;
+    assert_eq!(app.rest().await, "");
+}
+
+#[tokio::test]
+async fn an_application_that_does_not_accept_in_time_is_a_504() {
+    // TEST-NET-1 (RFC 5737): nobody is there, and mostly nobody says so.
+    let server = crate::scene::program("192.0.2.1:9".parse().unwrap(), "connect_timeout = \"200ms\"").await;
+    let answer = server.fetch(&crate::support::http1::Request::get("/x")).await;
+    assert!([502, 504].contains(&answer.status()), "{}", answer.text());
+}
