@@ -111,5 +111,11 @@ async fn a_client_that_comes_back_after_a_restart_hears_of_the_gap_and_goes_on()
     assert_eq!(client.message().await.name, "connected");
     assert_eq!(client.message().await.name, "gap", "memory does not survive a restart, and that is said");
     scenario.app.publish("user.ada.hello", "after").await;
-    assert_eq!(client.message().await.data, "after");
+    let mut next = client.message().await;
+    if next.name == "gap" {
+        // The client was back before the new process had its queue.
+        assert!(next.data.contains("broker_connected"), "{next:?}");
+        next = client.message().await;
+    }
+    assert_eq!(next.data, "after");
 }
