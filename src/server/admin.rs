@@ -203,7 +203,7 @@ mod tests {
         }
     }
 
-    async fn listening() -> std::net::SocketAddr {
+    fn listening() -> std::net::SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.set_nonblocking(true).expect("a socket");
         let address = listener.local_addr().expect("bound");
@@ -222,7 +222,7 @@ mod tests {
 
     #[tokio::test]
     async fn head_is_answered_like_get_without_the_body_and_a_connection_is_for_one_request() {
-        let address = listening().await;
+        let address = listening();
         let ask = async |method: &str| {
             let request = format!("{method} /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
             all_of(TcpStream::connect(address).await.expect("listening"), &request).await
@@ -236,7 +236,7 @@ mod tests {
     #[tokio::test]
     async fn connections_beyond_the_limit_are_closed_and_those_within_it_are_served() {
         const REQUEST: &str = "GET /livez HTTP/1.1\r\n\r\n";
-        let address = listening().await;
+        let address = listening();
         let mut open = Vec::new();
         for _ in 0..MAX_CONNECTIONS {
             open.push(TcpStream::connect(address).await.expect("listening"));

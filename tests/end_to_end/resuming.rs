@@ -79,7 +79,7 @@ async fn an_id_of_another_history_is_answered_with_a_gap_before_anything_live() 
         assert_eq!(stream.message().await.data, "live", "{id}");
     }
     let metrics = scenario.server.metrics().await;
-    assert!((metrics.sum("sse_gaps_total") - 4.0).abs() < f64::EPSILON, "{}", metrics.0);
+    assert!((metrics.sum_where("sse_gaps_total", "reason", "unknown_id") - 4.0).abs() < f64::EPSILON, "{}", metrics.0);
 }
 
 #[tokio::test]
