@@ -91,6 +91,7 @@ impl App {
         let failed = Arc::new(Notify::new());
         start_workers(listeners, seeds, &site, &config, &drain, &failed).map_err(StartError::Worker)?;
 
+        let publisher = publisher.counting(table.event_names());
         let pipeline = Pipeline::new(table, publisher, mark, config.broker.max_message_bytes);
         let (stop_source, stopped) = oneshot::channel::<()>();
         let stop = async {

@@ -20,7 +20,15 @@ pub struct Publisher {
 
 impl Publisher {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        Self { core, sent: SentCounters::default() }
+        Self { core, sent: SentCounters::with_known([&EventName::new("gap")]) }
+    }
+
+    /// Has each of `names` counted under its own name, whatever other names messages bring.
+    #[must_use]
+    pub fn counting<'n>(mut self, names: impl IntoIterator<Item = &'n EventName>) -> Self {
+        let gap = EventName::new("gap");
+        self.sent = SentCounters::with_known([&gap].into_iter().chain(names));
+        self
     }
 
     /// Resolves when every shard has room for another event, so that an overloaded worker slows the source and loses nothing.
