@@ -137,11 +137,7 @@ impl Protocol {
         // hyper's part is boxed, so that a connection that has not sent its request yet is small, and the large pieces
         // of thousands that open at once come and go one after the other in the same place.
         match version {
-            Version::Http1 => {
-                if let Some(left) = Box::pin(self.serve_http1(wire, peer, counted, closing.clone())).await {
-                    left.run(closing, self.settings.drain_window.0).await;
-                }
-            }
+            Version::Http1 => Box::pin(self.serve_http1_and_after(wire, peer, counted, closing)).await,
             Version::Http2 => Box::pin(self.serve_http2(wire, peer, counted, closing)).await,
         }
     }
@@ -163,6 +159,12 @@ impl Protocol {
             Drive { closing, traffic: &watched, leaving: &leaving, idle_limit: Some(self.settings.header_timeout.0) };
         drive.run(connection.as_mut(), http2::Connection::graceful_shutdown, |_| Poll::Pending).await;
         drop(counted);
+    }
+
+    async fn serve_http1_and_after(&self, wire: Wire<TcpStream>, peer: Peer, counted: Counted, closing: Closing) {
+        if let Some(left) = self.serve_http1(wire, peer, counted, closing.clone()).await {
+            left.run(closing, self.settings.drain_window.0).await;
+        }
     }
 
     /// What is left to do if the connection has left HTTP.
