@@ -139,6 +139,12 @@ impl Server {
         prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit).expect("the child is ours");
     }
 
+    /// Ends the process without letting it know, and waits until it is gone.
+    pub async fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.exit().await;
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the child was not reaped yet");
     }

@@ -11,6 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
@@ -61,7 +62,7 @@ impl Node {
     /// As `private`, with further lines for `rabbitmq.conf`.
     pub async fn private_with(conf: &str) -> Self {
         for _ in 0..BOOT_ATTEMPTS {
-            let node = Self::prepare(conf);
+            let node = Self::prepare(conf, free_port());
             // Somebody else may have taken one of the ports in the meantime.
             if node.boot().await {
                 return node;
@@ -70,9 +71,10 @@ impl Node {
         panic!("RabbitMQ did not start; is rabbitmq-server installed under /usr/lib/rabbitmq?")
     }
 
-    fn prepare(conf: &str) -> Self {
+    /// Nodes that are to be a cluster share `epmd_port`: the epmd of the first one serves all.
+    fn prepare(conf: &str, epmd_port: u16) -> Self {
         let directory = tempfile::Builder::new().prefix("cottontail-rabbitmq-").tempdir().expect("a directory").keep();
-        let [port, distribution_port, epmd_port] = [free_port(), free_port(), free_port()];
+        let [port, distribution_port] = [free_port(), free_port()];
         let name = format!("t{port}@localhost");
         let write = |file: &str, text: &str| std::fs::write(directory.join(file), text).expect("a file");
         write("plugins", "[].");
@@ -178,6 +180,38 @@ impl Node {
     async fn tell(&self, command: &'static str) {
         let keeper = Arc::clone(&self.keeper);
         blocking(move || keeper.lock().expect("no panic while held").tell(command)).await;
+    }
+}
+
+/// Nodes that hold one set of exchanges and queues. The first must not be dropped before the others: its epmd is theirs.
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+}
+
+impl Cluster {
+    /// Boots `size` nodes at once and joins them to the first.
+    pub async fn start(size: usize) -> Self {
+        for _ in 0..BOOT_ATTEMPTS {
+            let epmd_port = free_port();
+            let nodes: Vec<Node> = (0..size).map(|_| Node::prepare("", epmd_port)).collect();
+            if join_all(nodes.iter().map(Node::boot)).await.into_iter().all(|up| up) {
+                for node in &nodes[1..] {
+                    node.ctl(&["stop_app"]).await;
+                    node.ctl(&["join_cluster", &nodes[0].name]).await;
+                    node.ctl(&["start_app"]).await;
+                }
+                return Self { nodes };
+            }
+        }
+        panic!("a RabbitMQ cluster did not start")
+    }
+
+    /// The index of the node that leads the stream `queue` of `vhost`.
+    pub async fn leader(&self, vhost: &str, queue: &str) -> usize {
+        let listed =
+            self.nodes[0].ctl(&["list_queues", "--vhost", vhost, "--no-table-headers", "name", "leader"]).await;
+        let line = listed.lines().find_map(|line| line.strip_prefix(queue)).expect("the stream is there");
+        self.nodes.iter().position(|node| node.name == line.trim()).expect("a member leads")
     }
 }
 
