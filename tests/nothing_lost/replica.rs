@@ -1,0 +1,66 @@
+//! One of the two sidecars: a process that can go and come back at the address that browsers know.
+
+use std::net::SocketAddr;
+
+use crate::relay::Relay;
+use crate::support::metrics::Metrics;
+use crate::support::process::Server;
+
+/// A replica with its configuration and, where a test asked for them, relays on either side.
+#[derive(Debug)]
+pub struct Replica {
+    config: String,
+    address: SocketAddr,
+    server: Server,
+    /// Between the replica and the broker.
+    pub link: Option<Relay>,
+    /// Between browsers and the replica.
+    pub front: Option<Relay>,
+}
+
+impl Replica {
+    pub async fn start(config: String, link: Option<Relay>, with_front: bool) -> Self {
+        let server = Server::start(&config).await;
+        let address = server.address();
+        let front = if with_front { Some(Relay::start(address).await) } else { None };
+        Self { config, address, server, link, front }
+    }
+
+    /// Where browsers connect.
+    pub fn address(&self) -> SocketAddr {
+        self.front.as_ref().map_or(self.address, Relay::address)
+    }
+
+    pub fn link(&self) -> &Relay {
+        self.link.as_ref().expect("the plan asked for a relay")
+    }
+
+    pub fn front(&self) -> &Relay {
+        self.front.as_ref().expect("the plan asked for a relay")
+    }
+
+    /// SIGTERM, and waits until the process has drained and gone.
+    pub async fn terminate(&mut self) {
+        self.server.terminate();
+        assert!(self.server.exit().await.success());
+    }
+
+    /// SIGKILL.
+    pub async fn kill(&mut self) {
+        self.server.kill().await;
+    }
+
+    /// Starts a successor at the same address and waits until it is ready.
+    pub async fn start_again(&mut self) {
+        self.server = Server::start_at(&self.config, &self.address.to_string()).await;
+    }
+
+    /// Waits until the replica knows that its broker is there, or that it is not.
+    pub async fn broker_is(&self, connected: bool) {
+        let wanted = f64::from(u8::from(connected));
+        let holds = |metrics: &Metrics| {
+            metrics.has("amqp_connected") && (metrics.sum("amqp_connected") - wanted).abs() < f64::EPSILON
+        };
+        self.server.metrics_until(&format!("amqp_connected to be {wanted}"), holds).await;
+    }
+}

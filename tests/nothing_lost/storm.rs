@@ -1,0 +1,45 @@
+//! A thousand browsers that lose their connections at once, and all come back.
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::trial::{Plan, Trial};
+
+const STORM: Plan = Plan { browsers: 1000, per_second: 200, ..Plan::USUAL };
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_browsers_cut_at_once_lose_nothing() {
+    raise_descriptor_limit();
+    let trial = Trial::on_shared_node(Plan { relayed_front: true, ..STORM }).await;
+    for _ in 0..2 {
+        trial.flows(200).await;
+        for replica in &trial.replicas {
+            replica.front().cut();
+        }
+    }
+    trial.flows(200).await;
+    let promise = trial.history.keeps_everything();
+    trial.finish(promise).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_browsers_whose_replica_is_killed_lose_nothing() {
+    raise_descriptor_limit();
+    let mut trial = Trial::on_shared_node(STORM).await;
+    trial.flows(200).await;
+    trial.replicas[0].kill().await;
+    trial.flows(100).await;
+    trial.replicas[0].start_again().await;
+    trial.replicas[1].kill().await;
+    trial.flows(100).await;
+    trial.replicas[1].start_again().await;
+    trial.flows(100).await;
+    let promise = trial.history.keeps_everything();
+    trial.finish(promise).await;
+}
+
+/// A browser and its relay take three descriptors of this process.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
