@@ -37,6 +37,24 @@ async fn a_thousand_browsers_whose_replica_is_killed_lose_nothing() {
     trial.finish(promise).await;
 }
 
+/// With a ring that holds a tenth of a second, so that it answers hardly any of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_that_comes_back_too_late_for_the_ring_loses_nothing() {
+    raise_descriptor_limit();
+    let tiny = "memory = \"16KiB\"";
+    let plan = Plan { browsers: 200, relayed_front: true, stream_settings: tiny, memory_settings: tiny, ..Plan::USUAL };
+    let trial = Trial::on_shared_node(plan).await;
+    for _ in 0..3 {
+        trial.flows(400).await;
+        for replica in &trial.replicas {
+            replica.front().cut();
+        }
+    }
+    trial.flows(400).await;
+    let promise = trial.history.keeps_everything();
+    trial.finish(promise).await;
+}
+
 /// A browser and its relay take three descriptors of this process.
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);

@@ -76,6 +76,11 @@ impl Server {
         server
     }
 
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where browsers connect.
     pub fn address(&self) -> SocketAddr {
         self.address
