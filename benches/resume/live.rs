@@ -20,24 +20,36 @@ const BROWSERS: usize = 100;
 const PER_SECOND: u32 = 100;
 /// Browsers of the storm that come back together.
 const WAVE: usize = 500;
+const ROUNDS: usize = 3;
 const BUDGET_RATIO: f64 = 3.0;
 const END: &str = "end";
 
 /// `start` is the id before the first event of the ring.
 pub async fn measure(setting: &Setting, options: &Options, start: &str) -> Vec<Row> {
-    let quiet = latencies(setting, options.seconds).await;
-    let running = Arc::new(AtomicBool::new(true));
-    let storm = storm(setting.address(), ring::resumes(setting, options.clients, start), Arc::clone(&running));
-    let stormy = latencies(setting, options.seconds).await;
-    running.store(false, Ordering::Release);
-    let per_second = storm.join().expect("the storm does not panic");
-    let ratio = quantile(&stormy, 0.99) / quantile(&quiet, 0.99);
+    let resumes: Arc<[Resume]> = ring::resumes(setting, options.clients, start).into();
+    let (mut quiet, mut stormy, mut ratios, mut rates) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    // Interleaved, since the machine may be busy with other things at one time and not at another.
+    for _ in 0..ROUNDS {
+        let calm = latencies(setting, options.seconds).await;
+        let running = Arc::new(AtomicBool::new(true));
+        let storm = storm(setting.address(), Arc::clone(&resumes), Arc::clone(&running));
+        let loud = latencies(setting, options.seconds).await;
+        running.store(false, Ordering::Release);
+        rates.push(storm.join().expect("the storm does not panic"));
+        ratios.push(quantile(&loud, 0.99) / quantile(&calm, 0.99));
+        quiet.extend(calm);
+        stormy.extend(loud);
+    }
+    for figures in [&mut quiet, &mut stormy, &mut ratios, &mut rates] {
+        figures.sort_by(f64::total_cmp);
+    }
     let figure = |sorted: &[f64]| format!("p50 {:.2} ms, p99 {:.2} ms", quantile(sorted, 0.5), quantile(sorted, 0.99));
-    let stormy_figure = format!("{}, ratio {ratio:.1}", figure(&stormy));
+    let (ratio, rate) = (quantile(&ratios, 0.5), quantile(&rates, 0.5));
     vec![
         Row::new("live latency, nobody resumes", figure(&quiet)),
-        Row::new(format!("live latency while {per_second:.0} a second resume"), stormy_figure)
-            .budget(format!("p99 at most {BUDGET_RATIO} times"), ratio <= BUDGET_RATIO),
+        Row::new(format!("live latency while {rate:.0} a second resume"), figure(&stormy)),
+        Row::new("ratio of the two p99, median of the rounds", format!("{ratio:.1} ({ratios:.1?})"))
+            .budget(format!("at most {BUDGET_RATIO}"), ratio <= BUDGET_RATIO),
     ]
 }
 
@@ -73,7 +85,7 @@ async fn latencies(setting: &Setting, seconds: u64) -> Vec<f64> {
 }
 
 /// A thread that has one wave after another come back from the ring; gives how many a second came.
-fn storm(address: SocketAddr, resumes: Vec<Resume>, running: Arc<AtomicBool>) -> thread::JoinHandle<f64> {
+fn storm(address: SocketAddr, resumes: Arc<[Resume]>, running: Arc<AtomicBool>) -> thread::JoinHandle<f64> {
     thread::spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let (began, mut browsers) = (Instant::now(), 0);

@@ -58,8 +58,8 @@ pub struct Options {
     /// Browsers that resume from all over the stream
     #[arg(long, default_value_t = 500)]
     pub readers: usize,
-    /// Seconds for which live latency is measured, without a storm and again with one
-    #[arg(long, default_value_t = 5)]
+    /// Seconds of each round in which live latency is measured, without a storm and with one
+    #[arg(long, default_value_t = 3)]
     pub seconds: u64,
     /// Passed by `cargo bench`
     #[arg(long, hide = true)]

@@ -23,6 +23,8 @@ const UNCONFIRMED_AT_MOST: usize = 64;
 const CONFIRM_LIMIT: Duration = Duration::from_secs(12);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
+/// Of a hundred messages that are not for everyone.
+const OF_A_USER: u32 = 60;
 /// Between two messages for everyone, once browsers are only to catch up.
 const CLOSING_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -33,6 +35,8 @@ pub struct Flow {
     pub users: usize,
     pub channels: usize,
     pub per_second: u32,
+    /// Of a hundred messages so many are for everyone; of the others most are for one user, some for a channel.
+    pub for_everyone: u32,
     /// Bytes that follow each number.
     pub padding: usize,
 }
@@ -147,10 +151,12 @@ impl Run {
         if *self.mode.borrow() == Mode::Closing {
             return Topic::Everyone;
         }
-        match self.rng.u32(..100) {
-            0..60 => Topic::User(self.rng.usize(..self.flow.users)),
-            60..95 => Topic::Channel(self.rng.usize(..self.flow.channels)),
-            _ => Topic::Everyone,
+        if self.rng.u32(..100) < self.flow.for_everyone {
+            Topic::Everyone
+        } else if self.rng.u32(..100) < OF_A_USER {
+            Topic::User(self.rng.usize(..self.flow.users))
+        } else {
+            Topic::Channel(self.rng.usize(..self.flow.channels))
         }
     }
 }

@@ -37,6 +37,22 @@ async fn a_thousand_browsers_whose_replica_is_killed_lose_nothing() {
     trial.finish(promise).await;
 }
 
+/// Every resume ends amid events that are on their way to it already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cuts_in_a_dense_flow_lose_nothing_and_double_nothing() {
+    let plan = Plan { browsers: 40, per_second: 600, for_everyone: 100, relayed_front: true, ..Plan::USUAL };
+    let trial = Trial::on_shared_node(plan).await;
+    for _ in 0..25 {
+        trial.flows(150).await;
+        for replica in &trial.replicas {
+            replica.front().cut();
+        }
+    }
+    trial.flows(150).await;
+    let promise = trial.history.keeps_everything();
+    trial.finish(promise).await;
+}
+
 /// With a ring that holds a tenth of a second, so that it answers hardly any of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_that_comes_back_too_late_for_the_ring_loses_nothing() {

@@ -39,6 +39,8 @@ const SHOWN: usize = 3;
 pub struct Plan {
     pub browsers: usize,
     pub per_second: u32,
+    /// Of a hundred messages.
+    pub for_everyone: u32,
     /// Bytes of each message beside its number.
     pub padding: usize,
     /// Further lines of the `[history]` section for a stream, and for memory.
@@ -54,6 +56,7 @@ impl Plan {
     pub const USUAL: Self = Self {
         browsers: 120,
         per_second: 400,
+        for_everyone: 5,
         padding: 0,
         stream_settings: "",
         memory_settings: "",
@@ -99,6 +102,7 @@ impl Trial {
             users: plan.browsers.div_ceil(2),
             channels: plan.browsers.div_ceil(25).max(4),
             per_second: plan.per_second,
+            for_everyone: plan.for_everyone,
             padding: plan.padding,
         };
         let mut rng = fastrand::Rng::with_seed(seed);
