@@ -3,10 +3,12 @@
 use crate::support::rabbitmq::Node;
 use crate::trial::{Plan, Trial};
 
+const BREAKING: Plan = Plan { broker_breaks: true, ..Plan::USUAL };
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_restarted_loses_nothing() {
     let node = [Node::private().await];
-    let trial = Trial::start(&node, Plan::USUAL).await;
+    let trial = Trial::start(&node, BREAKING).await;
     trial.flows(300).await;
     node[0].stop().await;
     node[0].start().await;
@@ -19,7 +21,7 @@ async fn a_broker_that_is_restarted_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_killed_loses_nothing() {
     let node = [Node::private().await];
-    let trial = Trial::start(&node, Plan::USUAL).await;
+    let trial = Trial::start(&node, BREAKING).await;
     trial.flows(300).await;
     node[0].kill().await;
     node[0].start().await;
@@ -32,7 +34,7 @@ async fn a_broker_that_is_killed_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_and_a_replica_that_are_away_together_lose_nothing() {
     let node = [Node::private().await];
-    let mut trial = Trial::start(&node, Plan::USUAL).await;
+    let mut trial = Trial::start(&node, BREAKING).await;
     trial.flows(300).await;
     node[0].kill().await;
     trial.replicas[0].kill().await;
@@ -46,7 +48,7 @@ async fn a_broker_and_a_replica_that_are_away_together_lose_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_frozen_for_longer_than_its_heartbeats_loses_nothing() {
     let node = [Node::private().await];
-    let trial = Trial::start(&node, Plan::USUAL).await;
+    let trial = Trial::start(&node, BREAKING).await;
     trial.flows(300).await;
     node[0].freeze().await;
     for replica in &trial.replicas {

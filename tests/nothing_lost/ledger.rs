@@ -1,5 +1,6 @@
 //! What was published, to whom, and what the broker said of it.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Whom a message is for.
@@ -27,6 +28,9 @@ pub enum Fate {
     Kept,
     /// Confirmed and returned as unroutable: nobody can get it.
     Unroutable,
+    /// Confirmed, and yet not in the broker's stream: RabbitMQ 3.10 does that to messages which come in the moment between
+    /// its start and that of the stream's leader.
+    Dropped,
     /// The connection broke before the broker said anything: a browser may get it.
     Unknown,
 }
@@ -55,6 +59,23 @@ impl Ledger {
     /// How many messages the broker has kept.
     pub fn kept(&self) -> usize {
         self.entries().iter().filter(|(_, fate)| *fate == Fate::Kept).count()
+    }
+
+    /// The number of the last message that the broker has kept.
+    pub fn last_kept(&self) -> usize {
+        self.entries().iter().rposition(|(_, fate)| *fate == Fate::Kept).expect("messages were kept")
+    }
+
+    /// Settles as dropped what was confirmed and is not among `stored`; gives how many those are.
+    pub fn drop_all_but(&self, stored: &HashSet<usize>) -> usize {
+        let mut dropped = 0;
+        for (number, (_, fate)) in self.entries().iter_mut().enumerate() {
+            if *fate == Fate::Kept && !stored.contains(&number) {
+                *fate = Fate::Dropped;
+                dropped += 1;
+            }
+        }
+        dropped
     }
 
     /// The messages from number `first` on for somebody who wants those topics, in order.

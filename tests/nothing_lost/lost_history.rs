@@ -16,6 +16,9 @@ async fn a_deleted_queue_is_told_by_one_gap() {
     trial.flows(300).await;
     delete_every_queue(&trial.vhost).await;
     trial.flows(500).await;
+    for browser in &trial.browsers {
+        browser.hears_of_a_gap().await;
+    }
     let promise = trial.history.may_have_one_gap();
     trial.finish(promise).await;
 }

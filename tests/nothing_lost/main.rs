@@ -23,6 +23,7 @@ mod support {
     pub mod tokens;
 }
 
+mod audit;
 mod browser;
 mod ledger;
 mod promise;
