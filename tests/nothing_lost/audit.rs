@@ -7,6 +7,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ConnectionProperties};
 
+use crate::publisher::EXCHANGE;
 use crate::support::deadline::within;
 
 const PREFETCH: u16 = 500;
@@ -25,8 +26,11 @@ pub async fn numbers(url: &str, stream: &str, last: usize) -> HashSet<usize> {
     let reading = async {
         while !numbers.contains(&last) {
             let delivery = consumer.next().await.expect("the stream stays").expect("the broker stays up");
-            let text = std::str::from_utf8(&delivery.data).expect("a publisher of ours");
-            numbers.insert(text.trim_end_matches('.').parse().expect("a number and its padding"));
+            // The program has a message of its own in the stream, which no exchange routed there.
+            if delivery.exchange.as_str() == EXCHANGE {
+                let text = std::str::from_utf8(&delivery.data).expect("a publisher of ours");
+                numbers.insert(text.trim_end_matches('.').parse().expect("a number and its padding"));
+            }
             channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default()).await.expect("the broker stays up");
         }
     };
