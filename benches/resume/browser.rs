@@ -18,6 +18,8 @@ pub struct Browser {
     socket: TcpStream,
     /// What has come since the last event that was taken.
     pending: Vec<u8>,
+    /// Of the last event that was taken.
+    last_event_id: Option<String>,
 }
 
 impl Browser {
@@ -26,18 +28,16 @@ impl Browser {
         let mut socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
         socket.write_all(request.as_bytes()).await?;
-        let mut browser = Self { socket, pending: Vec::with_capacity(2048) };
+        let mut browser = Self { socket, pending: Vec::with_capacity(2048), last_event_id: None };
         while memchr::memmem::find(&browser.pending, b"event: connected\n").is_none() {
             browser.read().await?;
         }
         if browser.pending.starts_with(b"HTTP/1.1 200") { Ok(browser) } else { Err(unexpected(&browser.pending)) }
     }
 
-    /// The id of the newest block that has come whole.
+    /// The id of the last event that was taken; before the first one, that of the opening block.
     pub fn last_event_id(&self) -> Option<String> {
-        let text = String::from_utf8_lossy(&self.pending);
-        let (whole, _) = text.rsplit_once("\n\n")?;
-        whole.lines().rev().find_map(|line| Some(line.strip_prefix("id: ")?.to_owned()))
+        self.last_event_id.clone().or_else(|| newest_id(&self.pending))
     }
 
     /// The data of the next event; what is not an event is passed over.
@@ -48,6 +48,7 @@ impl Browser {
             {
                 let end = start + DATA.len() + length;
                 let data = String::from_utf8_lossy(&self.pending[start + DATA.len()..end]).into_owned();
+                self.last_event_id = newest_id(&self.pending[..start]);
                 self.pending.drain(..end);
                 return Ok(data);
             }
@@ -88,6 +89,12 @@ impl Browser {
         }
         Ok(())
     }
+}
+
+/// Of the block that ends these bytes: the id stands before the event's name and data.
+fn newest_id(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().rev().find_map(|line| Some(line.strip_prefix("id: ")?.to_owned()))
 }
 
 fn unexpected(bytes: &[u8]) -> io::Error {

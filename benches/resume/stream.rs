@@ -65,9 +65,9 @@ pub async fn measure(setting: &mut Setting, options: &Options) -> Vec<Row> {
 async fn most_readers(setting: &Setting, done: watch::Receiver<bool>) -> usize {
     let mut most = 0;
     while !*done.borrow() {
-        let arguments = ["list_consumers", "--vhost", &setting.vhost, "--no-table-headers", "queue_name"];
-        let listed = setting.node.ctl(&arguments).await;
-        most = most.max(listed.lines().filter(|line| !line.is_empty()).count());
+        // Of streams only the channels know their consumers.
+        let listed = setting.node.ctl(&["list_channels", "--no-table-headers", "consumer_count"]).await;
+        most = most.max(listed.lines().filter_map(|line| line.trim().parse::<usize>().ok()).sum());
         sleep(GLANCE).await;
     }
     most.saturating_sub(1)
