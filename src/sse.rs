@@ -51,6 +51,12 @@ impl Frame {
         Self { chunk: Bytes::from_static(b"0\r\n\r\n"), head: 3 }
     }
 
+    /// Bytes that are sent as they are, for what precedes the first block; they have no payload of their own.
+    #[must_use]
+    pub const fn verbatim(bytes: Bytes) -> Self {
+        Self { chunk: bytes, head: 0 }
+    }
+
     fn block(&self) -> &[u8] {
         &self.chunk[usize::from(self.head)..self.chunk.len() - 2]
     }

@@ -135,7 +135,7 @@ mod tests {
         let sink = Rc::default();
         let subscription = Subscription { user: Some(user.to_string().into()), ..Subscription::default() };
         let subscriber = shard.subscribe(&subscription, last_event_id, Instant::now()).expect("room");
-        subscriber.hand_over(Box::new(SinkOutlet(Rc::clone(&sink))), Instant::now());
+        subscriber.hand_over(Box::new(SinkOutlet(Rc::clone(&sink))), "", Instant::now());
         sink
     }
 

@@ -45,6 +45,14 @@ impl Queue {
         self.push_piece(Piece { frame, events: 0 });
     }
 
+    /// Puts a frame before all others; nothing of them may have been sent.
+    pub(super) fn push_first(&mut self, frame: Frame) {
+        self.bytes += frame.size();
+        if let Some(second) = self.first.replace(Piece { frame, events: 0 }) {
+            self.rest.push_front(second);
+        }
+    }
+
     fn push_piece(&mut self, piece: Piece) {
         self.bytes += piece.frame.size();
         self.events += piece.events;

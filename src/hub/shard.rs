@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde_json::json;
 
 use super::core::Core;
@@ -170,13 +171,14 @@ impl Shard {
         }
     }
 
-    pub(super) fn hand_over(&self, id: SeatId, outlet: Box<dyn Outlet>, now: Instant) {
+    pub(super) fn hand_over(&self, id: SeatId, outlet: Box<dyn Outlet>, head: Bytes, now: Instant) {
         let mut fanout = self.fanout.borrow_mut();
         let waker = outlet::waker(&self.core, fanout.index, id.key);
         let Some(seat) = fanout.seat(id) else { return };
         if seat.is_ended() {
             seat.queue.push(Frame::last());
         }
+        seat.queue.push_first(Frame::verbatim(head));
         seat.exit = Exit::Outlet { outlet, waker, stuck_since: None };
         // The first look has it called when the other side goes.
         if seat.is_gone() {

@@ -69,10 +69,10 @@ impl Subscriber {
         self.seat.map_or(Poll::Pending, |seat| self.shard.poll_cut_off(seat, cx))
     }
 
-    /// Leaves the stream to the shard, which writes it to `outlet` until either side ends it.
-    pub fn hand_over(mut self, outlet: Box<dyn Outlet>, now: Instant) {
+    /// Leaves the stream to the shard, which writes first `head` and then the stream to `outlet` until either side ends it.
+    pub fn hand_over(mut self, outlet: Box<dyn Outlet>, head: impl Into<Bytes>, now: Instant) {
         if let Some(seat) = self.seat.take() {
-            self.shard.hand_over(seat, outlet, now);
+            self.shard.hand_over(seat, outlet, head.into(), now);
         }
     }
 }

@@ -63,7 +63,7 @@ enum Carried {
     Nothing,
     /// A body under hyper carries it.
     Body(StreamView),
-    /// It waits for the head to leave, to take the socket over.
+    /// It waits for the head to be written, to take the socket over.
     Parked(StreamBody),
     /// No stream, but another protocol, with the application's side of it.
     Switched(Tunnel, Underway),
@@ -175,7 +175,7 @@ impl Protocol {
         let mut connection = self.http1.serve_connection(TokioIo::new(Strict::new(wire)), service);
         let drive = Drive { closing, traffic: &traffic, leaving: &leaving, idle_limit: None };
         let leave = |cx: &Context<'_>| match &*carried.borrow() {
-            Carried::Parked(_) if leaving.head_has_left() => Poll::Ready(()),
+            Carried::Parked(_) if leaving.has_head() => Poll::Ready(()),
             Carried::Body(view) => view.poll_cut_off(cx),
             Carried::Nothing | Carried::Parked(_) | Carried::Switched(..) => Poll::Pending,
         };
@@ -187,7 +187,8 @@ impl Protocol {
             (End::Left, Carried::Parked(stream)) => {
                 // hyper's buffers go here; a pipelined request in them is never answered, as its stream never ends before it.
                 let (subscriber, open) = stream.into_parts();
-                subscriber.hand_over(Box::new(SocketOutlet::new(socket, open, counted)), Instant::now());
+                let outlet = SocketOutlet::new(socket, open, counted);
+                subscriber.hand_over(Box::new(outlet), leaving.take_head(), Instant::now());
                 None
             }
             // hyper has left the socket open, as it does after 101 alone.
@@ -215,7 +216,7 @@ impl Protocol {
         }
         let (head, body) = response.into_parts();
         let kind = match body.into_kind() {
-            Kind::Stream(stream) if chunked && leaving.expect_head() => {
+            Kind::Stream(stream) if chunked && leaving.catch_head() => {
                 carried.replace(Carried::Parked(stream));
                 Kind::Elsewhere
             }
