@@ -103,8 +103,10 @@ struct Times {
 impl Crowd {
     fn gather(size: usize, channel: usize) -> Self {
         let settings = StreamConfig { max_streams: size, ..StreamConfig::default() };
-        let (publisher, seeds, _) = hub::open(&HistoryConfig::default(), &settings, EventId::default(), 1);
+        let (mut publisher, seeds, _) = hub::open(&HistoryConfig::default(), &settings, None, 1);
         let now = Instant::now();
+        publisher.starts_after(EventId::default(), now);
+        publisher.current(now);
         let shard = seeds.into_iter().next().expect("one was asked for").settle(now);
         let subscribers = (0..size)
             .map(|number| {

@@ -158,13 +158,21 @@ pub struct Message {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     pub offset: u64,
-    /// 0 for the first event a delivery was mapped to, 1 for the next.
+    /// 1 for the first event a delivery was mapped to, 2 for the next; 0 is the place before them, which a delivery
+    /// without events has as well.
     pub part: u16,
 }
 
 impl Position {
+    /// The place of the first event of the delivery at `offset`.
     #[must_use]
     pub const fn at(offset: u64) -> Self {
+        Self { offset, part: 1 }
+    }
+
+    /// The place before every event of the delivery at `offset`.
+    #[must_use]
+    pub const fn before(offset: u64) -> Self {
         Self { offset, part: 0 }
     }
 }
@@ -174,18 +182,28 @@ impl Position {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Mark(pub u64);
 
-/// The `id:` of an event: mark and position, written `5f3a9c01e2-1207` or `5f3a9c01e2-1207.1`.
+/// The `id:` of an event: mark and position, written `5f3a9c01e2-1207`, or `5f3a9c01e2-1207.2` for another part than the first.
+/// All parts of one delivery have the same mark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EventId {
     pub mark: Mark,
     pub position: Position,
 }
 
+impl EventId {
+    /// The ids of this delivery's events, from the first on. A message has fewer events than there are mappings times
+    /// audiences, far below 2^16.
+    pub fn parts(self) -> impl Iterator<Item = Self> {
+        let Self { mark, position: Position { offset, .. } } = self;
+        (1..=u16::MAX).map(move |part| Self { mark, position: Position { offset, part } })
+    }
+}
+
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{}", self.mark.0, self.position.offset)?;
         match self.position.part {
-            0 => Ok(()),
+            1 => Ok(()),
             part => write!(f, ".{part}"),
         }
     }
@@ -202,7 +220,7 @@ impl FromStr for EventId {
     /// Accepts exactly what `Display` writes, so that one position has one text.
     fn from_str(text: &str) -> Result<Self, NotAnEventId> {
         let (mark, position) = text.split_once('-').ok_or(NotAnEventId)?;
-        let (offset, part) = position.split_once('.').unwrap_or((position, "0"));
+        let (offset, part) = position.split_once('.').unwrap_or((position, "1"));
         let id = Self {
             mark: Mark(u64::from_str_radix(mark, 16).map_err(|_| NotAnEventId)?),
             position: Position {
@@ -237,7 +255,7 @@ mod tests {
             "-1",
             "01-1",
             "1-01",
-            "1-1.0",
+            "1-1.1",
             "1-1.",
             "+1-1",
             "1-+1",

@@ -112,6 +112,12 @@ pub fn heartbeat(id: EventId) -> Frame {
     })
 }
 
+/// A heartbeat that says nothing about the position: for a stream that does not have one yet.
+#[must_use]
+pub fn sign_of_life() -> Frame {
+    Frame::build(2, |out| out.extend_from_slice(b":\n"))
+}
+
 /// A heartbeat that dispatches an event, for pages that watch for it.
 #[must_use]
 pub fn heartbeat_event(id: EventId, name: &str) -> Frame {

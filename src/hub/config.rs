@@ -10,21 +10,56 @@ use crate::setting::Span;
 #[serde(default)]
 pub struct HistoryConfig {
     pub kind: HistoryKind,
+    /// Name of the stream queue that every replica reads.
+    pub stream: String,
+    /// Declare the stream where it is missing.
+    pub declare: bool,
+    /// What the stream keeps (`x-max-age`, in whole seconds) …
+    pub max_age: Span,
+    /// … and at most this much of it (`x-max-length-bytes`).
+    pub max_bytes: ByteSize,
+    /// The broker applies both limits to whole segments of this size (`x-stream-max-segment-size-bytes`).
+    pub segment_bytes: ByteSize,
     /// Size of the ring of recent events, bookkeeping included.
     pub memory: ByteSize,
+    /// At the start the ring is filled with at most this many messages of the stream …
+    pub warm_events: u32,
+    /// … that are no older than this.
+    pub warm_age: Span,
+    /// Consumers that read what is older than the ring, at once.
+    pub replay_readers: usize,
+    /// Messages whose `message_id` is remembered, so that one that is published again is not sent again; 0 for none.
+    pub dedupe_message_ids: usize,
+    /// A message that ends the connection this often is stepped over.
+    pub poison_retries: u32,
 }
 
 impl Default for HistoryConfig {
     fn default() -> Self {
-        Self { kind: HistoryKind::default(), memory: ByteSize::mib(64) }
+        Self {
+            kind: HistoryKind::default(),
+            stream: "cottontail.events".into(),
+            declare: true,
+            max_age: Span::from_secs(3600),
+            max_bytes: ByteSize::gib(1),
+            segment_bytes: ByteSize::mib(20),
+            memory: ByteSize::mib(64),
+            warm_events: 50_000,
+            warm_age: Span::from_secs(600),
+            replay_readers: 4,
+            dedupe_message_ids: 0,
+            poison_retries: 3,
+        }
     }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HistoryKind {
-    /// A ring in this process alone: a restart and a broker reconnection both leave a gap, which is said.
+    /// A stream queue at the broker, which all replicas share: ids mean the same on each of them and after a restart.
     #[default]
+    Stream,
+    /// A ring in this process alone: a restart and a broker reconnection both leave a gap, which is said.
     Memory,
 }
 

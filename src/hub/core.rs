@@ -1,10 +1,12 @@
 //! What the publisher and all shards share: the ring, the head, and which shards have a receiver for an audience.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use hashbrown::HashMap;
 
+use super::archive::Archive;
 use super::inbox::Inbox;
 use super::ring::Ring;
 use super::{HistoryConfig, StreamConfig};
@@ -19,6 +21,8 @@ pub(super) struct Core {
     pub(super) inboxes: Box<[Inbox]>,
     pub(super) streams: AtomicUsize,
     pub(super) settings: StreamConfig,
+    /// What is older than the ring; none for a history that has nothing older.
+    pub(super) archive: Option<Arc<dyn Archive>>,
 }
 
 /// Everything that a subscription and a publication must see together.
@@ -27,9 +31,25 @@ pub(super) struct Shared {
     /// The newest event.
     pub(super) head: EventId,
     pub(super) ring: Ring,
+    pub(super) tail: Tail,
+    /// How many histories there were before this one.
+    pub(super) epoch: u32,
+    /// Since when the ring's times of receipt are those of publication.
+    pub(super) live_from: Option<Instant>,
     receivers: HashMap<Audience, Receivers>,
     /// Open streams of each shard; those with any receive what is for everyone.
     streams: Box<[usize]>,
+}
+
+/// How the source stands to the present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// No position is known yet, so no stream can begin.
+    NotBegun,
+    /// The head is known and may lie behind.
+    Away,
+    /// New events come; it is as old as this.
+    Current(Instant),
 }
 
 /// Who listens to one audience.
@@ -40,19 +60,28 @@ struct Receivers {
 }
 
 impl Core {
-    pub(super) fn new(history: &HistoryConfig, stream: &StreamConfig, start: EventId, shards: usize) -> Self {
+    pub(super) fn new(
+        history: &HistoryConfig,
+        stream: &StreamConfig,
+        archive: Option<Arc<dyn Archive>>,
+        shards: usize,
+    ) -> Self {
         assert!((1..=MAX_SHARDS).contains(&shards), "the caller keeps the number of shards within a word's bits");
         let ring_bytes = usize::try_from(history.memory.as_u64()).unwrap_or(usize::MAX);
         Self {
             shared: Mutex::new(Shared {
-                head: start,
-                ring: Ring::new(ring_bytes, start),
+                head: EventId::default(),
+                ring: Ring::new(ring_bytes, EventId::default()),
+                tail: Tail::NotBegun,
+                epoch: 0,
+                live_from: None,
                 receivers: HashMap::new(),
                 streams: vec![0; shards].into(),
             }),
             inboxes: (0..shards).map(|_| Inbox::default()).collect(),
             streams: AtomicUsize::new(0),
             settings: stream.clone(),
+            archive,
         }
     }
 

@@ -25,8 +25,7 @@ const EVENTS_A_TURN: usize = 64;
 const BULK_A_TURN: usize = 256;
 /// An event for more seats than this has them wait in the bulk list.
 const URGENT_AUDIENCE: usize = 64;
-/// Events that a replaying stream takes from the ring at once, and how often in one turn.
-const REPLAY_BATCH: usize = 64;
+/// How often a replaying stream takes a batch in one turn.
 const REPLAY_BATCHES_A_TURN: usize = 4;
 /// Replaying streams that write in one turn.
 const REPLAYS_A_TURN: usize = 32;
@@ -34,6 +33,8 @@ const REPLAYS_A_TURN: usize = 32;
 const LOADED_WRITES_PER_SECOND: f64 = 50_000.0;
 /// Of this many writes one has its latency measured.
 const LATENCY_SAMPLE: u32 = 16;
+/// Time between two looks at the seats that wait for their place.
+const WAITING_LOOK: Duration = Duration::from_millis(100);
 /// Largest run of events that is merged into one frame, in bytes.
 const MERGED_BYTES: usize = 32 << 10;
 
@@ -44,11 +45,15 @@ pub(super) struct Fanout {
     pub(super) members: Members,
     pub(super) deadlines: BTreeSet<(Instant, usize)>,
     pub(super) index: usize,
+    /// Of the newest event that was handed out.
+    pub(super) epoch: u32,
     pub(super) draining: bool,
     /// Tells a seat from another that has its number later.
     serial: u64,
+    /// Seats that have no place yet; some may be gone by now.
+    pub(super) waiting: Vec<usize>,
     /// Every event up to here that is for this shard has been handed out.
-    reached: EventId,
+    pub(super) reached: EventId,
     next_tick: Instant,
     tick: u32,
     /// Seats with something new to send: those of small audiences first.
@@ -80,8 +85,10 @@ impl Fanout {
             members: Members::default(),
             deadlines: BTreeSet::new(),
             index,
+            epoch: 0,
             draining: false,
             serial: 0,
+            waiting: Vec::new(),
             reached: start,
             next_tick: now,
             tick: 0,
@@ -129,10 +136,14 @@ impl Fanout {
             self.heartbeat(core, now);
         }
         self.end_due(core, now);
+        self.place_waiting(core, now);
         self.answer_calls(core, now);
         self.write_in_turn(core, now);
         let more = more || !self.bulk.is_empty() || !self.replays.is_empty();
-        let next = self.deadlines.first().map_or(self.next_tick, |(at, _)| self.next_tick.min(*at));
+        let mut next = self.deadlines.first().map_or(self.next_tick, |(at, _)| self.next_tick.min(*at));
+        if !self.waiting.is_empty() {
+            next = next.min(now + WAITING_LOOK);
+        }
         let gather = !more && self.is_loaded(now) && !core.settings.pace.0.is_zero();
         Turn { more, next, gather: if gather { core.settings.pace.0 } else { Duration::ZERO } }
     }
@@ -154,7 +165,8 @@ impl Fanout {
         let mut taken = std::mem::take(&mut self.taken);
         let at_most = EVENTS_A_TURN.min(limits.queue_events / 2).max(1);
         let more = core.inboxes[self.index].take(at_most, &mut taken);
-        for run in taken.chunk_by(|a, b| a.audiences == b.audiences) {
+        for run in taken.chunk_by(|a, b| a.audiences == b.audiences && a.epoch == b.epoch) {
+            self.begin_anew(core, run);
             self.hand_out(core, run);
         }
         if let Some(last) = taken.last() {
@@ -180,7 +192,8 @@ impl Fanout {
         let mut receivers = 0;
         let mut offer = |key: usize, seat: &mut Seat| {
             // Not newer: it came with the replay, or by another of the event's audiences.
-            if seat.stage != Stage::Live || seat.seen.position >= last.position() {
+            let is_due = seat.stage == Stage::Live && seat.epoch == last.epoch;
+            if !is_due || seat.seen.position >= last.position() {
                 return;
             }
             let fits = match &merged {
@@ -293,6 +306,11 @@ impl Fanout {
                     return;
                 }
                 Stage::Replaying(_) => seat.replay(core),
+                Stage::Fetching => {
+                    if seat.fetch_called(core).is_pending() {
+                        return;
+                    }
+                }
             }
         }
         // The rest of the replay waits its turn.
@@ -345,6 +363,10 @@ impl Fanout {
                         let ahead = seat.seen.position > self.reached.position;
                         seat.queue.push(if ahead { heartbeat(seat.seen) } else { usual.clone() });
                         self.list_urgent(key);
+                    } else if seat.stage == Stage::Fetching && seat.queue.is_empty() {
+                        // It has not come that far.
+                        seat.queue.push(sse::sign_of_life());
+                        self.list_urgent(key);
                     }
                 }
                 key += TICKS as usize;
@@ -387,36 +409,6 @@ impl Fanout {
         core.lock().leave(self.index, seat.audiences.iter().zip(left));
         core.streams.fetch_sub(1, Ordering::AcqRel);
         seat
-    }
-}
-
-impl Seat {
-    /// Moves a replaying seat on by a batch; it goes live when the ring has nothing newer for it.
-    pub(super) fn replay(&mut self, core: &Core) {
-        let Stage::Replaying(position) = self.stage else { return };
-        let shared = core.lock();
-        if position < shared.ring.floor().position {
-            drop(shared);
-            telemetry::stream::lagged();
-            self.end(Ending::Lagged, None);
-            return;
-        }
-        let everyone = [Audience::Everyone];
-        let batch = shared.ring.after(position, self.audiences.iter().chain(&everyone), REPLAY_BATCH);
-        if batch.is_empty() {
-            self.seen = shared.head;
-            self.stage = Stage::Live;
-        }
-        drop(shared);
-        let mut replayed = 0;
-        for entry in &batch {
-            if !self.queue.offer(&entry.frame, 1, None, &core.settings) {
-                break;
-            }
-            replayed += 1;
-            self.stage = Stage::Replaying(entry.position());
-        }
-        telemetry::stream::replayed(replayed);
     }
 }
 

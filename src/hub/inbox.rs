@@ -68,6 +68,11 @@ impl Inbox {
         }
     }
 
+    /// Has the shard take a turn.
+    pub(super) fn nudge(&self) {
+        self.filled.notify_one();
+    }
+
     /// Swaps the calls so far into `calls`, which must be empty.
     pub(super) fn take_calls(&self, calls: &mut Vec<usize>) {
         std::mem::swap(&mut *lock(&self.calls), calls);

@@ -1,8 +1,11 @@
 //! Who gets what: the publisher's side, the ring of recent events, and each worker's subscribers; no sockets and no clock.
 
+mod archive;
 mod config;
 mod core;
+mod epoch;
 mod fanout;
+mod fetch;
 mod inbox;
 mod members;
 mod outlet;
@@ -22,25 +25,27 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+pub use archive::{Archive, Archived, Past, Pieces, ReadFrom};
 pub use config::{HistoryConfig, HistoryKind, StreamConfig};
 pub use core::MAX_SHARDS;
 pub use outlet::Outlet;
 pub use publisher::Publisher;
 pub use shard::{Refused, Shard, Turn};
+pub use start::Beginning;
 pub use subscriber::{Chunk, Ending, Lagged, Subscriber, Subscription};
 
 use self::core::Core;
-use crate::event::{Audience, EventId};
+use crate::event::Audience;
 
-/// Opens a hub of `shards` shards (1 to [`MAX_SHARDS`]) whose history begins after `start`.
+/// Opens a hub of `shards` shards (1 to [`MAX_SHARDS`]). Its streams wait until the publisher knows where the history stands.
 #[must_use]
 pub fn open(
     history: &HistoryConfig,
     stream: &StreamConfig,
-    start: EventId,
+    archive: Option<Arc<dyn Archive>>,
     shards: usize,
 ) -> (Publisher, Vec<ShardSeed>, Overview) {
-    let core = Arc::new(Core::new(history, stream, start, shards));
+    let core = Arc::new(Core::new(history, stream, archive, shards));
     let seeds = (0..shards).map(|index| ShardSeed { core: Arc::clone(&core), index }).collect();
     (Publisher::new(Arc::clone(&core)), seeds, Overview { core })
 }

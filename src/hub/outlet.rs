@@ -52,7 +52,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Audience, Event, EventId, EventName, Mark, Position};
-    use crate::hub::{HistoryConfig, Shard, StreamConfig, Subscription, open};
+    use crate::hub::{HistoryConfig, Overview, Publisher, Shard, ShardSeed, StreamConfig, Subscription, open};
     use crate::setting::Span;
     use proptest::prelude::*;
 
@@ -147,6 +147,14 @@ mod tests {
         StreamConfig { queue_events: 100_000, max_connection_age: Span::from_secs(0), ..StreamConfig::default() }
     }
 
+    /// A hub whose history begins after the id 0.
+    fn hub() -> (Publisher, Vec<ShardSeed>, Overview) {
+        let (mut publisher, seeds, overview) = open(&HistoryConfig::default(), &settings(), None, 1);
+        publisher.starts_after(id(0), Instant::now());
+        publisher.current(Instant::now());
+        (publisher, seeds, overview)
+    }
+
     proptest! {
         // Each case opens and feeds more than a hundred streams.
         #![proptest_config(ProptestConfig::with_cases(24))]
@@ -157,7 +165,7 @@ mod tests {
         fn sockets_of_any_pace_get_everything(
             steps in proptest::collection::vec((0u64..300, 0u64..5, 0usize..5, 0usize..2000), 1..60),
         ) {
-            let (mut publisher, mut seeds, overview) = open(&HistoryConfig::default(), &settings(), id(0), 1);
+            let (mut publisher, mut seeds, overview) = hub();
             let shard = seeds.remove(0).settle(Instant::now());
             let mut sinks: Vec<_> = (0..80).map(|user| (user % 4, 0, stream(&shard, user % 4, None))).collect();
             let mut published = Vec::new();
@@ -195,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_stream_ends_with_its_last_chunk_and_gives_its_outlet_back() {
-        let (_publisher, mut seeds, overview) = open(&HistoryConfig::default(), &settings(), id(0), 1);
+        let (_publisher, mut seeds, overview) = hub();
         let shard = seeds.remove(0).settle(Instant::now());
         let (sent, stuck) = (stream(&shard, 1, None), stream(&shard, 2, None));
         give_room(&sent, usize::MAX / 2);
@@ -210,7 +218,7 @@ mod tests {
 
     #[test]
     fn who_is_gone_or_stuck_is_taken_away() {
-        let (_publisher, mut seeds, overview) = open(&HistoryConfig::default(), &settings(), id(0), 1);
+        let (_publisher, mut seeds, overview) = hub();
         let now = Instant::now();
         let shard = seeds.remove(0).settle(now);
         let (gone, stuck) = (stream(&shard, 1, None), stream(&shard, 2, None));

@@ -15,7 +15,10 @@ use crate::telemetry;
 pub(super) struct Entry {
     pub(super) id: EventId,
     pub(super) frame: Frame,
+    /// Empty for a place in the order that no event has.
     pub(super) audiences: Vec<Audience>,
+    /// Which of the histories that this process has seen it belongs to.
+    pub(super) epoch: u32,
     /// When the source handed the message over.
     pub(super) received: Instant,
     pub(super) sent: telemetry::stream::SentCounter,
@@ -44,16 +47,22 @@ pub(super) struct Ring {
     limit: usize,
     /// Everything after this one is here; it and what lies before it may not be.
     floor: EventId,
+    /// When the source handed over the newest event that was dropped.
+    dropped: Option<Instant>,
 }
 
 impl Ring {
     /// An empty ring of at most `limit` bytes that begins after `floor`.
     pub(super) fn new(limit: usize, floor: EventId) -> Self {
-        Self { entries: VecDeque::new(), by_audience: HashMap::new(), bytes: 0, limit, floor }
+        Self { entries: VecDeque::new(), by_audience: HashMap::new(), bytes: 0, limit, floor, dropped: None }
     }
 
     pub(super) const fn floor(&self) -> EventId {
         self.floor
+    }
+
+    pub(super) const fn limit(&self) -> usize {
+        self.limit
     }
 
     pub(super) const fn bytes(&self) -> usize {
@@ -85,6 +94,7 @@ impl Ring {
         let Some(oldest) = self.entries.pop_front() else { return };
         self.bytes -= oldest.cost();
         self.floor = oldest.id;
+        self.dropped = Some(oldest.received);
         for audience in &oldest.audiences {
             let Some(places) = self.by_audience.get_mut(audience) else { continue };
             places.pop_front();
@@ -96,10 +106,44 @@ impl Ring {
         }
     }
 
-    /// Whether `id` is that of an event here or of the floor, and not of another history.
+    /// Whether everything after `id` is here, and `id` is of this history: one of a delivery that is here, or the floor.
     pub(super) fn holds(&self, id: EventId) -> bool {
-        let found = self.entries.binary_search_by_key(&id.position, |entry| entry.position());
-        found.map_or(self.floor, |index| self.entries[index].id) == id
+        id.position >= self.floor.position && self.holds_delivery(id)
+    }
+
+    /// Whether the delivery that `id` belongs to is here, or is the floor's.
+    pub(super) fn holds_delivery(&self, id: EventId) -> bool {
+        let index = self.entries.partition_point(|entry| entry.position() < Position::before(id.position.offset));
+        let found = self.entries.get(index).map_or(self.floor, |entry| entry.id);
+        [found, self.floor].iter().any(|known| known.mark == id.mark && known.position.offset == id.position.offset)
+    }
+
+    /// The place before the first event that the source handed over after `since`; none if one may have been dropped.
+    pub(super) fn before(&self, since: Instant) -> Option<EventId> {
+        let index = self.entries.partition_point(|entry| entry.received < since);
+        let newest_before = index.checked_sub(1).and_then(|index| self.entries.get(index)).map(|entry| entry.id);
+        newest_before.or_else(|| self.dropped.is_none_or(|dropped| dropped < since).then_some(self.floor))
+    }
+
+    /// The place before the last `at_most` events for any of `audiences`, and how many events follow it.
+    pub(super) fn before_last<'a>(
+        &self,
+        audiences: impl Iterator<Item = &'a Audience>,
+        at_most: usize,
+    ) -> (EventId, usize) {
+        let tails = audiences.filter_map(|audience| self.by_audience.get(audience));
+        let mut newest: Vec<Position> =
+            tails.flat_map(|places| places.iter().rev().take(at_most).map(|entry| entry.position())).collect();
+        newest.sort_unstable_by(|a, b| b.cmp(a));
+        newest.dedup();
+        newest.truncate(at_most);
+        let Some(first) = newest.last() else {
+            return (self.entries.back().map_or(self.floor, |entry| entry.id), 0);
+        };
+        let index = self.entries.partition_point(|entry| entry.position() < *first);
+        let before =
+            index.checked_sub(1).and_then(|index| self.entries.get(index)).map_or(self.floor, |entry| entry.id);
+        (before, newest.len())
     }
 
     /// Up to `at_most` events after `position` for any of `audiences`, in order, each once.
@@ -156,6 +200,7 @@ mod tests {
             id,
             frame: sse::event(id, &EventName::new("e"), &[b'x'; 50]),
             audiences,
+            epoch: 0,
             received: Instant::now(),
             sent: telemetry::stream::SentCounter::unnamed(),
         })

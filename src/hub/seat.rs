@@ -4,17 +4,20 @@ use std::io::IoSlice;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use super::fetch::Fetch;
 use super::outlet::Outlet;
 use super::queue::{Queue, SLICES};
 use super::subscriber::Ending;
-use crate::event::{Audience, EventId, Position};
+use crate::event::{Audience, EventId};
 use crate::sse::Frame;
 
 /// Where a stream stands between the past and the present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Takes what it missed from the ring; nothing is queued for it meanwhile. Holds the position up to which it has taken.
-    Replaying(Position),
+    /// Has no place yet, or takes what it missed from the archive; `Seat::fetch` says more.
+    Fetching,
+    /// Takes what it missed from the ring; nothing is queued for it meanwhile. Holds the id up to which it has taken.
+    Replaying(EventId),
     Live,
     Ended(Ending),
 }
@@ -63,6 +66,10 @@ pub(super) struct Seat {
     pub(super) stage: Stage,
     /// The newest event that was queued; what is not newer is not for this stream, or was queued already.
     pub(super) seen: EventId,
+    /// The history in which `seen` stands.
+    pub(super) epoch: u32,
+    /// Present in [`Stage::Fetching`].
+    pub(super) fetch: Option<Box<Fetch>>,
     pub(super) deadline: Option<(Instant, Ending)>,
     pub(super) queue: Queue,
     pub(super) exit: Exit,
@@ -71,11 +78,13 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn new(audiences: Box<[Audience]>, stage: Stage, seen: EventId) -> Self {
+    pub(super) fn new(audiences: Box<[Audience]>) -> Self {
         Self {
             audiences,
-            stage,
-            seen,
+            stage: Stage::Fetching,
+            seen: EventId::default(),
+            epoch: 0,
+            fetch: None,
             deadline: None,
             queue: Queue::default(),
             exit: Exit::Reader { waker: None, left_since: None },
@@ -87,6 +96,7 @@ impl Seat {
     /// Ends the stream, after `farewell` if there is one. Who lagged gets nothing more: what waits is dropped.
     pub(super) fn end(&mut self, ending: Ending, farewell: Option<Frame>) {
         self.stage = Stage::Ended(ending);
+        self.fetch = None;
         if ending == Ending::Lagged {
             self.queue.clear();
             return;

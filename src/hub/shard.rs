@@ -7,17 +7,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde_json::json;
 
 use super::core::Core;
 use super::fanout::Fanout;
 use super::outlet::{self, Outlet};
-use super::publisher::gap;
 use super::seat::{Exit, Seat, SeatId, Stage};
-use super::start::Start;
+use super::start::{Beginning, Decision};
 use super::subscriber::{Chunk, Ending, Lagged, Subscriber, Subscription};
-use crate::event::{Audience, ChannelName, UserId};
-use crate::sse::{self, Frame};
+use crate::event::Audience;
+use crate::sse::Frame;
 
 /// One worker's part of the hub. A clone is another handle to the same streams.
 #[derive(Clone, Debug)]
@@ -48,11 +46,11 @@ pub struct Turn {
 
 impl Shard {
     pub(super) fn new(core: Arc<Core>, index: usize, now: Instant) -> Self {
-        let start = core.lock().head;
-        Self { core, fanout: Rc::new(RefCell::new(Fanout::new(index, start, now))) }
+        let head = core.lock().head;
+        Self { core, fanout: Rc::new(RefCell::new(Fanout::new(index, head, now))) }
     }
 
-    /// Opens a stream that begins after `last_event_id`, or now.
+    /// Opens a stream that begins at `beginning`, as soon as the history reaches from there to the present.
     ///
     /// Replay and registration are decided under one lock: no event is missed between them and none comes twice.
     ///
@@ -61,7 +59,7 @@ impl Shard {
     pub fn subscribe(
         &self,
         subscription: &Subscription,
-        last_event_id: Option<&str>,
+        beginning: impl Into<Beginning>,
         now: Instant,
     ) -> Result<Subscriber, Refused> {
         if self.fanout.borrow().draining {
@@ -73,30 +71,23 @@ impl Shard {
         let users = subscription.user.iter().cloned().map(Audience::User);
         let channels = subscription.channels.iter().cloned().map(Audience::Channel);
         let audiences: Box<[Audience]> = users.chain(channels).collect();
+        let beginning = beginning.into();
         let mut fanout = self.fanout.borrow_mut();
         let mut shared = self.core.lock();
-        let start = Start::decide(&shared, last_event_id);
+        let archived = self.core.archive.is_some();
+        let decision = Decision::make(&shared, archived, &beginning, &audiences, (now, now));
+        let epoch = shared.epoch;
         shared.join(fanout.index, audiences.iter());
+        fanout.take_up(epoch, shared.head);
         drop(shared);
 
-        let mut seat = Seat::new(audiences, start.stage, start.after);
-        seat.queue.push(self.opening(subscription, &start));
-        if let Some((reason, from)) = start.gap {
-            seat.queue.push(gap(&from, start.after, reason));
-        }
+        let mut seat = Seat::new(audiences);
+        seat.settle(&self.core, epoch, decision, (subscription, &beginning), now);
         seat.deadline = self.deadline(subscription, now);
+        let waits = seat.is_waiting();
         let id = fanout.insert(seat);
+        fanout.waiting.extend(waits.then_some(id.key));
         Ok(Subscriber::new(self.clone(), id))
-    }
-
-    fn opening(&self, subscription: &Subscription, start: &Start) -> Frame {
-        let json = json!({
-            "connectionId": subscription.connection_id,
-            "user": subscription.user.as_ref().map(UserId::as_str),
-            "channels": subscription.channels.iter().map(ChannelName::as_str).collect::<Vec<_>>(),
-            "resumed": start.resumed,
-        });
-        sse::connected(self.jittered_retry(), &start.opening_id, &json.to_string())
     }
 
     /// A reconnection time for one browser: the configured one, by half of it more or less.
@@ -157,6 +148,12 @@ impl Shard {
                 Stage::Ended(Ending::Lagged) => return Poll::Ready(Some(Err(Lagged))),
                 Stage::Ended(_) => return Poll::Ready(None),
                 Stage::Replaying(_) => seat.replay(&self.core),
+                Stage::Fetching => {
+                    if seat.fetch(&self.core, &mut Context::from_waker(cx.waker())).is_pending() {
+                        seat.wake_by(cx);
+                        return Poll::Pending;
+                    }
+                }
             }
         }
     }

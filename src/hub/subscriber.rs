@@ -29,6 +29,8 @@ pub enum Ending {
     Aged,
     /// The process ends; its browser reconnects, elsewhere if there is an elsewhere.
     Drained,
+    /// What it missed cannot be read for now, or its history is over; its browser comes back with its own last id.
+    Elsewhere,
     /// Its queue was full, or it was still replaying what the ring had to drop.
     Lagged,
 }

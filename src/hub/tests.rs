@@ -22,7 +22,9 @@ fn settings() -> StreamConfig {
 
 fn hub(history_bytes: u64, stream: &StreamConfig) -> (Publisher, Shard, Overview) {
     let history = HistoryConfig { memory: ByteSize::b(history_bytes), ..HistoryConfig::default() };
-    let (publisher, mut seeds, overview) = open(&history, stream, event_id(0), 1);
+    let (mut publisher, mut seeds, overview) = open(&history, stream, None, 1);
+    publisher.starts_after(event_id(0), Instant::now());
+    publisher.current(Instant::now());
     let seed = seeds.remove(0);
     (publisher, seed.settle(Instant::now()), overview)
 }
@@ -215,7 +217,7 @@ fn a_resumed_stream_claims_no_more_than_it_was_given() {
     for offset in 1..=9 {
         publish(&mut publisher, offset, vec![Audience::Everyone]);
     }
-    let mut stream = shard.subscribe(&user("a"), Some(&id(4)), Instant::now()).expect("room");
+    let mut stream = shard.subscribe(&user("a"), Some(&*id(4)), Instant::now()).expect("room");
     let text = read(&mut stream).expect("open");
     assert!(text.contains("\nid: e-4\nevent: connected\n") && text.contains(r#""resumed":true"#), "{text}");
     assert_eq!(data(&text), [5, 6, 7, 8, 9]);
@@ -234,7 +236,7 @@ fn what_cannot_be_given_any_more_is_a_gap() {
         ("rubbish".into(), "unknown_id"),
         ("a\nb".into(), "unknown_id"),
     ] {
-        let mut stream = shard.subscribe(&user("a"), Some(&asked), Instant::now()).expect("room");
+        let mut stream = shard.subscribe(&user("a"), Some(&*asked), Instant::now()).expect("room");
         let text = read(&mut stream).expect("open");
         let blocks: Vec<&str> = text.split("\n\n").collect();
         assert!(blocks[0].contains(r#""resumed":false"#), "{text}");
@@ -258,7 +260,7 @@ fn an_interruption_is_told_to_the_living_and_to_those_who_come_back() {
     let mut living = shard.subscribe(&user("a"), None, Instant::now()).expect("room");
     publisher.interrupted(event_id(2), Instant::now(), "broker_reconnected");
     shard.turn(Instant::now());
-    let mut back = shard.subscribe(&user("a"), Some(&id(1)), Instant::now()).expect("room");
+    let mut back = shard.subscribe(&user("a"), Some(&*id(1)), Instant::now()).expect("room");
     for stream in [&mut living, &mut back] {
         let text = read(stream).expect("open");
         assert!(
@@ -407,7 +409,7 @@ fn a_replay_that_the_ring_overtakes_is_cut_off_and_not_patched() {
     for offset in 1..=100 {
         publish(&mut publisher, offset, vec![Audience::Everyone]);
     }
-    let mut stream = shard.subscribe(&user("a"), Some(&id(1)), Instant::now()).expect("room");
+    let mut stream = shard.subscribe(&user("a"), Some(&*id(1)), Instant::now()).expect("room");
     for offset in 101..=400 {
         publish(&mut publisher, offset, vec![Audience::Everyone]);
     }

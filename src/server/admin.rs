@@ -160,13 +160,12 @@ fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::EventId;
     use crate::hub::{self, HistoryConfig, StreamConfig};
     use metrics_exporter_prometheus::PrometheusBuilder;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn admin() -> Admin {
-        let (_, _, overview) = hub::open(&HistoryConfig::default(), &StreamConfig::default(), EventId::default(), 1);
+        let (_, _, overview) = hub::open(&HistoryConfig::default(), &StreamConfig::default(), None, 1);
         Admin {
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             overview,
