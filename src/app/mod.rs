@@ -18,7 +18,6 @@ pub use plan::Plan;
 
 use crate::broker::{Exchange, LinkStatus, Pipeline};
 use crate::config::Config;
-use crate::event::{EventId, Mark, Position};
 use crate::hub::{self, MAX_SHARDS, Overview, ShardSeed};
 use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, Upstream, Worker};
 use crate::shutdown::Drain;
@@ -57,7 +56,8 @@ pub struct App {
     grace: Duration,
     stop_source: oneshot::Sender<()>,
     source: JoinHandle<()>,
-    upkeep: [JoinHandle<()>; 2],
+    /// What is ended without ado once everything else has ended.
+    upkeep: Vec<JoinHandle<()>>,
 }
 
 impl App {
@@ -82,9 +82,12 @@ impl App {
         let server = listeners[0].local_addr().map_err(StartError::Worker)?;
         let admin = admin_listener.local_addr().map_err(StartError::Worker)?;
 
-        let mark = new_mark();
-        let start = EventId { mark, position: Position::default() };
-        let (publisher, seeds, overview) = hub::open(&config.history, &config.stream, start, threads);
+        let (archive, replay) = match &source {
+            Source::Broker => link.replay(&table).unzip(),
+            Source::Exchange(_) => (None, None),
+        };
+        let archive = archive.map(|archive| Arc::new(archive) as Arc<dyn hub::Archive>);
+        let (publisher, seeds, overview) = hub::open(&config.history, &config.stream, archive, threads);
         let site =
             Arc::new(Site::new(&config.endpoint, &config.cors, &config.auth, authenticator, &config.stream, fallback));
         let drain = Drain::new();
@@ -92,7 +95,9 @@ impl App {
         start_workers(listeners, seeds, &site, &config, &drain, &failed).map_err(StartError::Worker)?;
 
         let publisher = publisher.counting(table.event_names());
-        let pipeline = Pipeline::new(table, publisher, mark, config.broker.max_message_bytes);
+        let remembered = config.history.dedupe_message_ids;
+        let pipeline = Pipeline::new(table, publisher, config.broker.max_message_bytes, remembered);
+        let replay = replay.map(|replay| tokio::spawn(replay.run()));
         let (stop_source, stopped) = oneshot::channel::<()>();
         let stop = async {
             // An error means that the App is gone, which is as good a reason to stop.
@@ -103,7 +108,8 @@ impl App {
             Source::Exchange(exchange) => (exchange.status(), tokio::spawn(exchange.run(pipeline, stop))),
         };
         let draining = Arc::new(AtomicBool::new(false));
-        let upkeep = start_admin(admin_listener, &config, &overview, &draining, status);
+        let upkeep =
+            start_admin(admin_listener, &config, &overview, &draining, status).into_iter().chain(replay).collect();
         tracing::info!(%server, %admin, threads, "listening");
         let grace = config.server.grace.0;
         Ok(Self { server, admin, overview, failed, drain, draining, grace, stop_source, source, upkeep })
@@ -162,13 +168,6 @@ fn worker_threads(config: &Config) -> usize {
         threads => threads,
     };
     threads.min(MAX_SHARDS)
-}
-
-/// A mark that no other run of the program has: positions of a history in memory mean nothing after it.
-fn new_mark() -> Mark {
-    let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
-    // 48 bits make collisions a matter of millions of restarts, and keep ids short.
-    Mark(high >> 16)
 }
 
 fn start_workers(

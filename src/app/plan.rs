@@ -40,7 +40,7 @@ impl Rooms {
         let table = MappingTable::compile(&config.mapping, &config.stream.reserved_prefix).map_err(&mut collect).ok();
         let authenticator = Authenticator::load(&config.auth).map_err(&mut collect).ok();
         let keys = table.as_ref().map(MappingTable::binding_keys).unwrap_or_default();
-        let link = Link::new(&config.broker, keys).map_err(&mut collect).ok();
+        let link = Link::new(&config.broker, &config.history, keys).map_err(&mut collect).ok();
         let proxy = ProxySeed::new(&config.upstream, &config.server.trusted_proxies).map_err(&mut collect).ok();
         match (table, authenticator, link, proxy) {
             (Some(table), Some(authenticator), Some(link), Some(proxy)) => {

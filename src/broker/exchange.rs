@@ -49,6 +49,8 @@ impl Exchange {
     pub async fn run<I: Intake>(mut self, mut intake: I, stop: impl Future<Output = ()> + Send) {
         let mut stop = pin!(stop);
         let mut sequence = Sequence::default();
+        intake.starts_after(sequence.start());
+        intake.current();
         loop {
             let next = async {
                 intake.ready().await;
@@ -93,16 +95,24 @@ impl ExchangeHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::EventId;
 
     #[derive(Default)]
     struct Recorder(Vec<(u64, String)>);
 
     impl Intake for &mut Recorder {
         async fn ready(&self) {}
-        fn accept(&mut self, offset: u64, _: Instant, message: &Message) {
-            self.0.push((offset, message.routing_key.clone()));
+        fn starts_after(&mut self, _: EventId) {}
+        fn current(&mut self) {}
+        fn away(&mut self) {}
+        fn knows(&self, _: EventId) -> bool {
+            false
         }
-        fn interrupted(&mut self, _: u64, _: &'static str) {}
+        fn accept(&mut self, id: EventId, _: Instant, message: &Message) {
+            self.0.push((id.position.offset, message.routing_key.clone()));
+        }
+        fn pass(&mut self, _: EventId, _: Instant) {}
+        fn interrupted(&mut self, _: EventId, _: &'static str) {}
     }
 
     fn message(routing_key: &str) -> Message {

@@ -20,6 +20,11 @@ pub(super) enum Step {
     DeclareQueue,
     Bind,
     Consume,
+    CheckStream,
+    DeclareStream,
+    BindStream,
+    ConsumeStream,
+    Mark,
     Publish,
 }
 
@@ -36,6 +41,13 @@ impl Step {
                 "write on queues whose name starts with `broker.queue_prefix` and read on the exchange `broker.exchange`"
             }
             Self::Consume => "read on queues whose name starts with `broker.queue_prefix`",
+            Self::CheckStream => "any right on the queue `history.stream`",
+            Self::DeclareStream => {
+                "configure on the queue `history.stream` (with `history.declare = false` it is not needed)"
+            }
+            Self::BindStream => "write on the queue `history.stream` and read on the exchange `broker.exchange`",
+            Self::ConsumeStream => "read on the queue `history.stream`",
+            Self::Mark => "write on the default exchange (`amq.default`)",
             Self::Publish => "write on the exchange `broker.exchange`",
         }
     }
@@ -72,6 +84,18 @@ pub enum Failure {
     ExchangeDiffers { said: String },
     #[error("the user in `broker.urls` lacks a right: {said}; it needs {right}")]
     Permission { said: String, right: &'static str },
+    #[error(
+        "the broker has no streams: {said}; enable its feature flag `stream_queue`, or set `history.kind = \"memory\"`"
+    )]
+    NoStreams { said: String },
+    #[error("the stream does not exist: {said}; create it, correct `history.stream`, or set `history.declare = true`")]
+    StreamMissing { said: String },
+    #[error("the queue `history.stream` is not a stream; name another, or delete it")]
+    NotAStream,
+    #[error("the stream cannot be read on this node for now: {said}")]
+    StreamAway { said: String },
+    #[error("the stream was deleted and created again; what it kept is gone")]
+    HistoryChanged,
     #[error("the queue was deleted or its node went away")]
     ConsumerCancelled,
     #[error("the connection was closed at the broker: {said}")]
@@ -135,7 +159,38 @@ impl Failure {
                 Self::ExchangeMissing { said }
             }
             (Soft(AMQPSoftError::PRECONDITIONFAILED), Step::DeclareExchange) => Self::ExchangeDiffers { said },
+            (_, Step::CheckStream | Step::DeclareStream | Step::BindStream | Step::ConsumeStream) => {
+                Self::of_stream_refusal(kind, said, step)
+            }
             (Hard(AMQPHardError::CONNECTIONFORCED), _) => Self::Closed { said },
+            _ => Self::Refused { said },
+        }
+    }
+
+    /// What the broker refuses about the stream, rights apart.
+    fn of_stream_refusal(kind: &AMQPErrorKind, said: String, step: Step) -> Self {
+        use AMQPErrorKind::{Hard, Soft};
+        match (kind, step) {
+            (Hard(AMQPHardError::CONNECTIONFORCED), _) => Self::Closed { said },
+            (Hard(AMQPHardError::NOTIMPLEMENTED), Step::DeclareStream) => Self::NoStreams { said },
+            // 3.8 with the flag off, 3.9 and later with it off, and what knows no such type at all.
+            (_, Step::DeclareStream) if said.contains("feature flag") || said.contains("x-queue-type") => {
+                Self::NoStreams { said }
+            }
+            // A queue whose node is down is "not found" as well.
+            (Soft(AMQPSoftError::NOTFOUND), Step::CheckStream) if !said.contains("inaccessible") => {
+                Self::StreamMissing { said }
+            }
+            // Only a stream takes the argument.
+            (Soft(AMQPSoftError::PRECONDITIONFAILED), Step::ConsumeStream) if said.contains("x-stream-offset") => {
+                Self::NotAStream
+            }
+            (Soft(AMQPSoftError::NOTFOUND), Step::BindStream) if said.contains("no exchange") => {
+                Self::ExchangeMissing { said }
+            }
+            // Elections and nodes without a replica: each of them passes, here or at the next address.
+            (Soft(AMQPSoftError::NOTFOUND) | Hard(AMQPHardError::INTERNALERROR), _)
+            | (Soft(AMQPSoftError::PRECONDITIONFAILED), Step::ConsumeStream) => Self::StreamAway { said },
             _ => Self::Refused { said },
         }
     }
@@ -177,6 +232,14 @@ mod tests {
             (403, "ACCESS_REFUSED - access to exchange 'e' refused", Step::Publish, "write on the exchange"),
             (320, "CONNECTION_FORCED - maintenance", Step::Consume, "maintenance"),
             (541, "INTERNAL_ERROR", Step::Consume, "INTERNAL_ERROR"),
+            (541, "INTERNAL_ERROR - feature flag is disabled", Step::DeclareStream, "`history.kind = \"memory\"`"),
+            (406, "PRECONDITION_FAILED - invalid arg 'x-queue-type'", Step::DeclareStream, "has no streams"),
+            (404, "NOT_FOUND - no queue 's' in vhost '/'", Step::CheckStream, "`history.declare = true`"),
+            (404, "NOT_FOUND - home node 'a' is down or inaccessible", Step::CheckStream, "for now"),
+            (406, "PRECONDITION_FAILED - no replica on the local node", Step::ConsumeStream, "for now"),
+            (541, "INTERNAL_ERROR", Step::ConsumeStream, "for now"),
+            (406, "PRECONDITION_FAILED - invalid arg 'x-stream-offset'", Step::ConsumeStream, "is not a stream"),
+            (403, "ACCESS_REFUSED - access to queue 's' refused", Step::ConsumeStream, "read on the queue"),
         ];
         for (code, text, step, expected) in cases {
             let sentence = refusal(code, text, step);

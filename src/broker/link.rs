@@ -1,7 +1,10 @@
 //! Keeps one consumer at RabbitMQ alive: session after session until it is told to stop, and what is said about it.
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
 
 use super::BrokerConfig;
 use super::address::{Address, Endpoints};
@@ -9,11 +12,15 @@ use super::backoff::Backoff;
 use super::dial::Dialer;
 use super::failure::Failure;
 use super::outage::Outage;
-use super::pipeline::Intake;
+use super::pipeline::{Intake, Sieve};
+use super::replay::{Replay, ReplayTask};
 use super::session::{Flow, Sequence, Session};
 use super::status::{LinkStatus, LinkStatusWriter};
+use super::stream::{StreamQueue, StreamSession, Tail};
 use super::throttle::Throttle;
 use super::topology::Topology;
+use crate::hub::{HistoryConfig, HistoryKind};
+use crate::routing::MappingTable;
 use crate::setting::Fault;
 use crate::telemetry::amqp;
 
@@ -27,37 +34,59 @@ const POISON_INTERVAL: Duration = Duration::from_millis(300);
 const POISON_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The link to the exchange of `[broker]`.
-///
-/// The queue dies with its connection, so messages of an outage are lost: each one that ends is told to the intake.
 pub struct Link {
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
     endpoints: Endpoints,
     topology: Topology,
     flow: Flow,
     backoff: Backoff,
     status: LinkStatusWriter,
-    sequence: Sequence,
+    origin: Origin,
+    history: HistoryConfig,
+    max_message_bytes: ByteSize,
     outage: Option<Outage>,
     /// When the link last began to try again because of a message that cannot be read.
     poisoned: Option<Instant>,
     poison_log: Throttle,
 }
 
+/// A session of either kind.
+enum Opened {
+    Queue(Box<Session>),
+    Stream(Box<StreamSession>),
+}
+
+/// What is consumed.
+enum Origin {
+    /// A queue that dies with its connection, so that messages of an outage are lost: each one that ends is told to the intake.
+    Queue(Sequence),
+    /// The stream, which keeps what an outage would have lost.
+    Stream(Box<Tail>),
+}
+
 impl Link {
     /// Checks the whole section; nothing is connected before `run`.
-    pub fn new(config: &BrokerConfig, binding_keys: Vec<String>) -> Result<Self, Vec<Fault>> {
+    pub fn new(config: &BrokerConfig, history: &HistoryConfig, binding_keys: Vec<String>) -> Result<Self, Vec<Fault>> {
         let mut faults = flow_faults(config);
         let mut sound = |found: Vec<Fault>| faults.extend(found);
         let endpoints = Endpoints::from_config(config).map_err(&mut sound).ok();
         let any_tls = endpoints.as_ref().is_some_and(Endpoints::any_tls);
         let dialer = Dialer::new(config, any_tls).map_err(&mut sound).ok();
         let topology = Topology::new(config, binding_keys).map_err(&mut sound).ok();
-        let (Some(endpoints), Some(dialer), Some(topology), true) = (endpoints, dialer, topology, faults.is_empty())
+        let origin = match history.kind {
+            HistoryKind::Memory => Some(Origin::Queue(Sequence::default())),
+            HistoryKind::Stream => {
+                let queue = StreamQueue::new(history).map_err(&mut sound).ok();
+                queue.map(|queue| Origin::Stream(Box::new(Tail::new(queue, history))))
+            }
+        };
+        let (Some(endpoints), Some(dialer), Some(topology), Some(origin), true) =
+            (endpoints, dialer, topology, origin, faults.is_empty())
         else {
             return Err(faults);
         };
         Ok(Self {
-            dialer,
+            dialer: Arc::new(dialer),
             endpoints,
             topology,
             flow: Flow {
@@ -67,11 +96,26 @@ impl Link {
             },
             backoff: Backoff::new(config.reconnect_min.0, config.reconnect_max.0),
             status: LinkStatusWriter::new(false),
-            sequence: Sequence::default(),
+            origin,
+            history: history.clone(),
+            max_message_bytes: config.max_message_bytes,
             outage: None,
             poisoned: None,
             poison_log: Throttle::new(POISON_LOG_INTERVAL),
         })
+    }
+
+    /// What reads the stream's past, if there is one, and the task that it takes.
+    #[must_use]
+    pub fn replay(&self, table: &Arc<MappingTable>) -> Option<(Replay, ReplayTask)> {
+        match self.origin {
+            Origin::Queue(_) => None,
+            Origin::Stream(_) => {
+                let (dialer, endpoints) = (Arc::clone(&self.dialer), self.endpoints.clone());
+                let sieve = Sieve::new(Arc::clone(table), self.max_message_bytes, self.history.dedupe_message_ids);
+                Some(Replay::new(dialer, endpoints, &self.history, sieve, self.flow.setup_limit))
+            }
+        }
     }
 
     #[must_use]
@@ -83,9 +127,17 @@ impl Link {
     pub async fn run<I: Intake>(mut self, mut intake: I, stop: impl Future<Output = ()> + Send) {
         amqp::connected(false);
         let mut stop = pin!(stop);
+        if let Origin::Queue(sequence) = &self.origin {
+            intake.starts_after(sequence.start());
+            intake.current();
+        }
         loop {
             let address = self.endpoints.rotate();
             let Err(failure) = self.attempt(&address, &mut intake, stop.as_mut()).await else { break };
+            if let Origin::Stream(tail) = &mut self.origin {
+                tail.failed(&failure);
+                intake.away();
+            }
             self.away(&address, &failure);
             let wait = self.wait(Instant::now(), &failure);
             tokio::select! {
@@ -104,7 +156,19 @@ impl Link {
         intake: &mut I,
         mut stop: Pin<&mut S>,
     ) -> Result<(), Failure> {
-        let opening = Session::open(&self.dialer, address, &self.topology, self.flow);
+        let Self { dialer, topology, flow, origin, .. } = self;
+        let opening = async {
+            match origin {
+                Origin::Queue(_) => {
+                    let session = Session::open(dialer, address, topology, *flow).await?;
+                    Ok(Opened::Queue(Box::new(session)))
+                }
+                Origin::Stream(tail) => {
+                    let session = tail.open(dialer, address, topology, *flow, intake).await?;
+                    Ok(Opened::Stream(Box::new(session)))
+                }
+            }
+        };
         let mut session = tokio::select! {
             biased;
             () = &mut stop => return Ok(()),
@@ -112,8 +176,18 @@ impl Link {
         };
         let start = Instant::now();
         self.established(start, address, intake);
-        let outcome = session.run(intake, &mut self.sequence, stop).await;
-        session.close().await;
+        let outcome = match (&mut session, &mut self.origin) {
+            (Opened::Queue(session), Origin::Queue(sequence)) => session.run(intake, sequence, stop).await,
+            (Opened::Stream(session), Origin::Stream(tail)) => {
+                let take = |intake: &mut I, received, delivery| tail.take(intake, received, delivery);
+                session.run(intake, take, stop).await
+            }
+            (Opened::Queue(_), Origin::Stream(_)) | (Opened::Stream(_), Origin::Queue(_)) => Ok(()),
+        };
+        match session {
+            Opened::Queue(session) => session.close().await,
+            Opened::Stream(session) => session.close().await,
+        }
         if start.elapsed() >= self.backoff.steady() {
             self.backoff.reset();
         }
@@ -122,9 +196,11 @@ impl Link {
 
     fn established<I: Intake>(&mut self, now: Instant, address: &Address, intake: &mut I) {
         let outage = self.outage.take();
-        // It takes an offset, so that whoever joined after it stands behind it and is not told of it later. The first time
-        // as well: a stream may have been opened, and an event published, before there was a queue for it.
-        intake.interrupted(self.sequence.next(), if outage.is_some() { RECONNECTED } else { CONNECTED });
+        if let Origin::Queue(sequence) = &mut self.origin {
+            // It takes an offset, so that whoever joined after it stands behind it and is not told of it later. The first
+            // time as well: a stream may have been opened, and an event published, before there was a queue for it.
+            intake.interrupted(sequence.next(), if outage.is_some() { RECONNECTED } else { CONNECTED });
+        }
         if let Some(outage) = outage {
             amqp::reconnected();
             // The end is logged of what was logged.
@@ -146,7 +222,9 @@ impl Link {
         self.status.down(Some(&sentence));
         let outage = self.outage.get_or_insert_with(|| Outage::begin(now));
         let logged = if matches!(failure, Failure::Poison) {
-            amqp::unmapped("unreadable");
+            if let Origin::Queue(_) = self.origin {
+                amqp::unmapped("unreadable");
+            }
             self.poison_log.admit(now)
         } else {
             outage.failed(now, format!("{address} {sentence}"))
@@ -203,7 +281,7 @@ mod tests {
             reconnect_min: Span::from_secs(20),
             ..BrokerConfig::default()
         };
-        let faults = Link::new(&config, Vec::new()).err().unwrap_or_default();
+        let faults = Link::new(&config, &HistoryConfig::default(), Vec::new()).err().unwrap_or_default();
         let mut keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
         keys.sort_unstable();
         let expected = [
@@ -219,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_message_that_cannot_be_read_is_not_waited_for_but_many_are() {
-        let mut link = Link::new(&BrokerConfig::default(), vec!["#".into()]).expect("sound");
+        let mut link = Link::new(&BrokerConfig::default(), &HistoryConfig::default(), vec!["#".into()]).expect("sound");
         let now = Instant::now();
         assert_eq!(link.wait(now, &Failure::Poison), Duration::ZERO);
         assert_eq!(link.wait(now, &Failure::Poison), POISON_INTERVAL);
@@ -231,6 +309,6 @@ mod tests {
 
     #[test]
     fn the_defaults_are_sound() {
-        assert!(Link::new(&BrokerConfig::default(), vec!["#".into()]).is_ok());
+        assert!(Link::new(&BrokerConfig::default(), &HistoryConfig::default(), vec!["#".into()]).is_ok());
     }
 }

@@ -5,47 +5,101 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 
+use super::dedupe::Recent;
 use super::throttle::Throttle;
-use crate::event::{EventId, Mark, Message, Position};
+use crate::event::{Event, EventId, Message};
 use crate::hub::Publisher;
-use crate::routing::MappingTable;
+use crate::routing::{Mapped, MappingTable};
 use crate::telemetry::amqp;
 
 /// Time between two log lines about messages that were not sent.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Why a whole message is not sent on.
+const TOO_LARGE: &str = "too_large";
+const DUPLICATE: &str = "duplicate";
 /// Bytes of a routing key in a log line.
 const LOGGED_KEY_BYTES: usize = 120;
 
 /// What a source feeds, one message after the other in its order.
 ///
-/// `offset` is the source's own and grows with each call of `accept` and `interrupted`.
+/// Ids are the source's own, of whole deliveries (part 0); their positions grow with each call of `accept` and
+/// `interrupted`, except that the two may follow each other with the same id.
 pub trait Intake: Send {
+    /// Everything after `id` will come. Said again, another history begins, and what was known of the old one is over.
+    fn starts_after(&mut self, id: EventId);
+
+    /// What comes from now on is new.
+    fn current(&mut self);
+
+    /// Nothing comes for now.
+    fn away(&mut self);
+
+    /// Whether `id` is known to be one of the present history.
+    fn knows(&self, id: EventId) -> bool;
+
     /// Resolves when the next message may come. Cancel-safe.
     fn ready(&self) -> impl Future<Output = ()> + Send;
 
     /// Takes a message that the source handed over at `received`. The message counts as dealt with when this returns.
-    fn accept(&mut self, offset: u64, received: Instant, message: &Message);
+    fn accept(&mut self, id: EventId, received: Instant, message: &Message);
 
-    /// Messages before `offset` may have been missed.
-    fn interrupted(&mut self, offset: u64, reason: &'static str);
+    /// Takes a delivery that is no message of the application.
+    fn pass(&mut self, id: EventId, received: Instant);
+
+    /// Messages before `id` may have been missed.
+    fn interrupted(&mut self, id: EventId, reason: &'static str);
+}
+
+/// What becomes of a message, the same at every replica and whenever it is read. A clone has no memory of messages yet.
+#[derive(Debug)]
+pub(super) struct Sieve {
+    table: Arc<MappingTable>,
+    max_message_bytes: u64,
+    recent: Recent,
+}
+
+impl Clone for Sieve {
+    fn clone(&self) -> Self {
+        let Self { table, max_message_bytes, recent } = self;
+        Self { table: Arc::clone(table), max_message_bytes: *max_message_bytes, recent: recent.emptied() }
+    }
+}
+
+impl Sieve {
+    pub(super) fn new(table: Arc<MappingTable>, max_message_bytes: ByteSize, remembered: usize) -> Self {
+        Self { table, max_message_bytes: max_message_bytes.as_u64(), recent: Recent::new(remembered) }
+    }
+
+    /// The events of `message`; the error is the reason why a whole message is not sent on.
+    fn sift(&mut self, message: &Message) -> Result<Mapped, &'static str> {
+        if message.body.len() as u64 > self.max_message_bytes {
+            return Err(TOO_LARGE);
+        }
+        if self.recent.has_seen(message) {
+            return Err(DUPLICATE);
+        }
+        Ok(self.table.map(message))
+    }
+
+    /// As `sift`, for a message whose faults were told when it came first.
+    pub(super) fn events(&mut self, message: &Message) -> Vec<Event> {
+        self.sift(message).map(|mapped| mapped.events).unwrap_or_default()
+    }
 }
 
 /// From a message to the hub: the mappings, and the one publisher.
 #[derive(Debug)]
 pub struct Pipeline {
-    table: Arc<MappingTable>,
+    sieve: Sieve,
     publisher: Publisher,
-    mark: Mark,
-    max_message_bytes: u64,
     log: Throttle,
 }
 
 impl Pipeline {
-    /// A pipeline into a history whose events all have `mark`.
+    /// `remembered` is the number of message ids by which duplicates are known; 0 for none.
     #[must_use]
-    pub fn new(table: Arc<MappingTable>, publisher: Publisher, mark: Mark, max_message_bytes: ByteSize) -> Self {
-        let log = Throttle::new(LOG_INTERVAL);
-        Self { table, publisher, mark, max_message_bytes: max_message_bytes.as_u64(), log }
+    pub fn new(table: Arc<MappingTable>, publisher: Publisher, max_message_bytes: ByteSize, remembered: usize) -> Self {
+        Self { sieve: Sieve::new(table, max_message_bytes, remembered), publisher, log: Throttle::new(LOG_INTERVAL) }
     }
 
     fn reject(&mut self, now: Instant, message: &Message, mapping: Option<usize>, reason: &'static str) {
@@ -62,15 +116,35 @@ impl Intake for Pipeline {
         self.publisher.ready()
     }
 
-    fn accept(&mut self, offset: u64, received: Instant, message: &Message) {
+    fn starts_after(&mut self, id: EventId) {
+        self.publisher.starts_after(id, Instant::now());
+    }
+
+    fn current(&mut self) {
+        self.publisher.current(Instant::now());
+    }
+
+    fn away(&mut self) {
+        self.publisher.away();
+    }
+
+    fn knows(&self, id: EventId) -> bool {
+        self.publisher.holds(id)
+    }
+
+    fn accept(&mut self, id: EventId, received: Instant, message: &Message) {
         amqp::delivered();
-        if message.body.len() as u64 > self.max_message_bytes {
-            return self.reject(received, message, None, "too_large");
+        let mapped = match self.sieve.sift(message) {
+            Ok(mapped) => mapped,
+            Err(reason) => {
+                self.publisher.pass(id, received);
+                return self.reject(received, message, None, reason);
+            }
+        };
+        if mapped.events.is_empty() {
+            self.publisher.pass(id, received);
         }
-        let mapped = self.table.map(message);
-        // A message has fewer events than there are mappings times audiences, far below 2^16.
-        for (part, event) in (0..=u16::MAX).zip(mapped.events) {
-            let id = EventId { mark: self.mark, position: Position { offset, part } };
+        for (id, event) in id.parts().zip(mapped.events) {
             self.publisher.publish(id, received, event);
         }
         for reject in mapped.rejects {
@@ -81,8 +155,11 @@ impl Intake for Pipeline {
         }
     }
 
-    fn interrupted(&mut self, offset: u64, reason: &'static str) {
-        let id = EventId { mark: self.mark, position: Position::at(offset) };
+    fn pass(&mut self, id: EventId, received: Instant) {
+        self.publisher.pass(id, received);
+    }
+
+    fn interrupted(&mut self, id: EventId, reason: &'static str) {
         self.publisher.interrupted(id, Instant::now(), reason);
     }
 }
@@ -103,6 +180,7 @@ pub(super) fn excerpt(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Mark, Position};
     use crate::hub::{self, HistoryConfig, StreamConfig};
     use crate::routing::MappingConfig;
     use bytes::Bytes;
@@ -114,13 +192,13 @@ mod tests {
         metrics::with_local_recorder(&recorder, || {
             let everything = MappingConfig { routing_key: "a.#".into(), everyone: true, ..MappingConfig::default() };
             let table = MappingTable::compile(&[everything], "app-").expect("a sound mapping");
-            let (publisher, _, _) =
-                hub::open(&HistoryConfig::default(), &StreamConfig::default(), EventId::default(), 1);
-            let mut pipeline = Pipeline::new(Arc::new(table), publisher, Mark(1), ByteSize::b(10));
+            let (publisher, _, _) = hub::open(&HistoryConfig::default(), &StreamConfig::default(), None, 1);
+            let mut pipeline = Pipeline::new(Arc::new(table), publisher, ByteSize::b(10), 0);
             for (offset, (routing_key, size)) in (1..).zip(messages) {
                 let body = Bytes::from(vec![b'x'; *size]);
                 let message = Message { routing_key: (*routing_key).into(), body, ..Message::default() };
-                pipeline.accept(offset, Instant::now(), &message);
+                let id = EventId { mark: Mark(1), position: Position::before(offset) };
+                pipeline.accept(id, Instant::now(), &message);
             }
         });
         recorder.handle().render()

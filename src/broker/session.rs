@@ -17,6 +17,7 @@ use super::failure::{Failure, Step};
 use super::overflow::{Overflow, QUEUE_FULL};
 use super::pipeline::{Intake, excerpt};
 use super::topology::Topology;
+use crate::event::{EventId, Mark, Position};
 
 /// How messages are taken from the broker.
 #[derive(Clone, Copy, Debug)]
@@ -27,15 +28,36 @@ pub(super) struct Flow {
     pub(super) setup_limit: Duration,
 }
 
-/// The offsets of a source that has none of its own: 1, 2, 3, ….
-#[derive(Debug, Default)]
-pub(super) struct Sequence(u64);
+/// The ids of a source that has none of its own: offsets 1, 2, 3, …, and a mark that no other run of the program has.
+#[derive(Debug)]
+pub(super) struct Sequence {
+    mark: Mark,
+    offset: u64,
+}
+
+impl Default for Sequence {
+    fn default() -> Self {
+        Self { mark: own_mark(), offset: 0 }
+    }
+}
 
 impl Sequence {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 += 1;
-        self.0
+    /// The place before the first.
+    pub(super) const fn start(&self) -> EventId {
+        EventId { mark: self.mark, position: Position::before(0) }
     }
+
+    pub(super) fn next(&mut self) -> EventId {
+        self.offset += 1;
+        EventId { mark: self.mark, position: Position::before(self.offset) }
+    }
+}
+
+/// A mark for positions that mean nothing outside this process. Those of streams have 40 bits, this has the 48th set:
+/// none is taken for one of the other kind, and collisions are a matter of millions of restarts.
+pub(super) fn own_mark() -> Mark {
+    let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
+    Mark(1 << 47 | high >> 17)
 }
 
 /// A connection from which messages come.
@@ -200,7 +222,7 @@ async fn next_delivery<I: Intake>(intake: &I, consumer: &mut Consumer) -> Option
     consumer.next().await
 }
 
-async fn next_event(mut events: Pin<&mut impl Stream<Item = Event>>) -> Event {
+pub(super) async fn next_event(mut events: Pin<&mut impl Stream<Item = Event>>) -> Event {
     match events.next().await {
         Some(event) => event,
         // The consumer ends as well, and says why.
@@ -209,7 +231,7 @@ async fn next_event(mut events: Pin<&mut impl Stream<Item = Event>>) -> Event {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "lapin keeps its list of events open")]
-fn note(event: &Event) {
+pub(super) fn note(event: &Event) {
     match event {
         Event::ConnectionBlocked(reason) => {
             let reason = excerpt(reason, 200);
@@ -220,7 +242,7 @@ fn note(event: &Event) {
     }
 }
 
-fn acknowledgement_timer(every: Duration) -> Interval {
+pub(super) fn acknowledgement_timer(every: Duration) -> Interval {
     let mut timer = interval(every);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     timer

@@ -80,6 +80,14 @@ impl Topology {
     /// Makes all of it exist and gives the queues' names, which are new ones at each call:
     /// the broker may not have noticed yet that the connection before this one, and its queues, are gone.
     pub(super) async fn establish(&self, channel: &Channel) -> Result<Queues, Failure> {
+        self.check_exchange(channel).await?;
+        let queues = self.declare_queues(channel).await.map_err(|error| Failure::of(error, Step::DeclareQueue))?;
+        self.bind(channel, &queues.messages, Step::Bind).await?;
+        Ok(queues)
+    }
+
+    /// Makes the exchange exist, or sees that it does.
+    pub(super) async fn check_exchange(&self, channel: &Channel) -> Result<(), Failure> {
         let (step, options) = if self.declare {
             (Step::DeclareExchange, ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() })
         } else {
@@ -89,16 +97,19 @@ impl Topology {
         channel
             .exchange_declare(self.exchange.clone(), ExchangeKind::Topic, options, FieldTable::default())
             .await
-            .map_err(|error| Failure::of(error, step))?;
-        let queues = self.declare_queues(channel).await.map_err(|error| Failure::of(error, Step::DeclareQueue))?;
+            .map_err(|error| Failure::of(error, step))
+    }
+
+    /// Binds `queue` with every key of the mappings.
+    pub(super) async fn bind(&self, channel: &Channel, queue: &ShortString, step: Step) -> Result<(), Failure> {
         // All on their way before the first answer is awaited.
         try_join_all(self.binding_keys.iter().map(|key| {
-            let (queue, exchange) = (queues.messages.clone(), self.exchange.clone());
+            let (queue, exchange) = (queue.clone(), self.exchange.clone());
             channel.queue_bind(queue, exchange, key.clone(), QueueBindOptions::default(), FieldTable::default())
         }))
         .await
-        .map_err(|error| Failure::of(error, Step::Bind))?;
-        Ok(queues)
+        .map_err(|error| Failure::of(error, step))?;
+        Ok(())
     }
 
     async fn declare_queues(&self, channel: &Channel) -> lapin::Result<Queues> {

@@ -22,6 +22,7 @@ use crate::auth::IssuerConfig;
 use crate::broker::{Exchange, ExchangeHandle};
 use crate::config::Config;
 use crate::event::Message;
+use crate::hub::HistoryKind;
 use crate::proxy::Peer;
 use crate::routing::{MappingConfig, OneOrMany};
 use crate::server::{Answer, AnswerBody, BoxError, Fallback, Responder};
@@ -49,6 +50,7 @@ pub fn config(listen: SocketAddr) -> Config {
     config.server.listen = listen;
     config.server.drain_delay = Span::from_secs(0);
     config.admin.listen = SocketAddr::new(listen.ip(), 0);
+    config.history.kind = HistoryKind::Memory;
     config.auth.issuer = vec![IssuerConfig {
         algorithms: vec!["HS256".into()],
         secret: Some(Secret::new(secret)),

@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::Config;
 use crate::broker::BrokerConfig;
 use crate::event::EventName;
+use crate::hub::HistoryConfig;
 use crate::proxy::UpstreamConfig;
 use crate::setting::{Fault, Span};
 
@@ -21,12 +22,18 @@ const LARGEST: ByteSize = ByteSize::tib(1);
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(50);
 /// Below this hyper cannot read a request.
 const SMALLEST_HEADER: ByteSize = ByteSize::kib(8);
+/// Smaller segments only cost the broker files.
+const SMALLEST_SEGMENT: ByteSize = ByteSize::kib(64);
 /// AMQP 0-9-1 short strings, which names of exchanges and queues and our channels are.
 const LONGEST_NAME: usize = 255;
 /// What is put behind the queue prefix to make a queue's name needs room.
 const LONGEST_PREFIX: usize = 128;
+/// Readers of the stream's past at once: each attachment costs the broker some 20 ms.
+const MOST_READERS: usize = 8;
+/// Remembered message ids; each takes some 32 bytes.
+const MOST_MESSAGE_IDS: usize = 10_000_000;
 /// Query parameters of the stream endpoint, hence not for tokens.
-const TAKEN_PARAMETERS: [&str; 4] = ["channels", "lastEventId", "last_event_id", "userId"];
+const TAKEN_PARAMETERS: [&str; 6] = ["channels", "last", "lastEventId", "last_event_id", "since", "userId"];
 
 impl Config {
     /// Every value that cannot work, each with its key; empty when all can.
@@ -36,6 +43,7 @@ impl Config {
         found.server(self);
         found.broker(&self.broker);
         found.upstream(&self.upstream);
+        found.history(&self.history);
         found.stream(self);
         found.auth(self);
         found.times(self);
@@ -138,6 +146,14 @@ impl Found {
         self.positive("upstream.max_requests", upstream.max_requests);
     }
 
+    fn history(&mut self, history: &HistoryConfig) {
+        let readers = (1..=MOST_READERS).contains(&history.replay_readers);
+        self.must(readers, "history.replay_readers", "must be between 1 and 8, since each costs the broker dearly");
+        self.must(history.poison_retries > 0, "history.poison_retries", "must be at least 1");
+        let remembered = history.dedupe_message_ids <= MOST_MESSAGE_IDS;
+        self.must(remembered, "history.dedupe_message_ids", "must be at most 10000000");
+    }
+
     fn stream(&mut self, config: &Config) {
         let stream = &config.stream;
         self.positive("stream.queue_events", stream.queue_events);
@@ -197,6 +213,8 @@ impl Found {
         self.time("broker.heartbeat", broker.heartbeat, Duration::from_secs(1));
         let fits = u16::try_from(broker.heartbeat.0.as_secs()).is_ok();
         self.must(fits, "broker.heartbeat", "must be at most 65535s");
+        self.time("history.max_age", config.history.max_age, Duration::from_secs(1));
+        self.time("history.warm_age", config.history.warm_age, Duration::ZERO);
         self.time("stream.heartbeat", stream.heartbeat, SHORTEST_HEARTBEAT);
         self.time("stream.retry", stream.retry, tick);
         self.time("stream.max_connection_age", stream.max_connection_age, Duration::ZERO);
@@ -216,6 +234,8 @@ impl Found {
             ("broker.queue_max_bytes", config.broker.queue_max_bytes, one),
             ("broker.max_message_bytes", config.broker.max_message_bytes, one),
             ("history.memory", config.history.memory, one),
+            ("history.max_bytes", config.history.max_bytes, one),
+            ("history.segment_bytes", config.history.segment_bytes, SMALLEST_SEGMENT),
             ("stream.queue_bytes", config.stream.queue_bytes, one),
             ("auth.max_token_bytes", config.auth.max_token_bytes, one),
         ] {

@@ -132,7 +132,7 @@ fn all_faults_come_at_once_with_key_and_place() {
         "server.header_timeout: expected a value such as \"30s\" (config.toml)",
         "server.max_header_bytes: expected a value such as \"32.0 KiB\" (config.toml)",
         "server.listen: expected a value such as \"0.0.0.0:8080\" (config.toml)",
-        "history.kind: expected one of memory (config.toml)",
+        "history.kind: expected one of stream, memory (config.toml)",
         "cors.origins.1: expected text in quotes (config.toml)",
         "endpoint: expected a list of tables, each headed [[endpoint]] (config.toml)",
         "admin: expected a table of settings, with one pair of brackets (config.toml)",

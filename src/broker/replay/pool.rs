@@ -1,0 +1,196 @@
+//! The pool: at most so many readers at once on one connection, and who shares which.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use lapin::types::ShortString;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::super::address::Endpoints;
+use super::super::backoff::Backoff;
+use super::super::dial::{Dialer, Wire};
+use super::super::failure::Failure;
+use super::super::pipeline::Sieve;
+use super::reader::{Outcome, Reader};
+use super::request::Request;
+use crate::hub::HistoryConfig;
+
+/// A request joins a reader that is this far before its place at most.
+const JOIN_WINDOW: u64 = 20_000;
+/// Requests that may be on their way to one reader.
+const JOINING: usize = 4096;
+/// Requests that were put aside are looked at this often.
+const LOOK: Duration = Duration::from_millis(100);
+/// A connection that nobody reads on is closed after this time.
+const UNUSED_LIMIT: Duration = Duration::from_secs(60);
+/// First and longest wait after a failure.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Everything of the archive that is not a reader.
+pub(super) struct Pool {
+    dialer: Arc<Dialer>,
+    endpoints: Endpoints,
+    stream: ShortString,
+    sieve: Sieve,
+    setup_limit: Duration,
+    max_readers: usize,
+    asked: Receiver<Request>,
+    aside: Sender<Request>,
+    waiting: Vec<Request>,
+    running: Vec<Running>,
+    readers: JoinSet<Outcome>,
+    wire: Option<Arc<Wire>>,
+    last_used: Instant,
+    backoff: Backoff,
+    not_before: Instant,
+}
+
+/// A reader as the pool sees it.
+struct Running {
+    joining: Sender<Request>,
+    position: Arc<AtomicU64>,
+}
+
+impl Pool {
+    pub(super) fn new(
+        dialer: Arc<Dialer>,
+        endpoints: Endpoints,
+        history: &HistoryConfig,
+        sieve: Sieve,
+        setup_limit: Duration,
+        (aside, asked): (Sender<Request>, Receiver<Request>),
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            dialer,
+            endpoints,
+            stream: ShortString::try_new(history.stream.as_str()).unwrap_or_default(),
+            sieve,
+            setup_limit,
+            max_readers: history.replay_readers,
+            asked,
+            aside,
+            waiting: Vec::new(),
+            running: Vec::new(),
+            readers: JoinSet::new(),
+            wire: None,
+            last_used: now,
+            backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
+            not_before: now,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                count = self.asked.recv_many(&mut batch, JOINING) => {
+                    debug_assert!(count > 0, "the pool holds a sender itself");
+                    self.waiting.append(&mut batch);
+                }
+                Some(outcome) = self.readers.join_next() => self.ended(outcome),
+                _ = look.tick(), if !self.waiting.is_empty() || self.wire.is_some() => {}
+            }
+            self.schedule().await;
+        }
+    }
+
+    fn ended(&mut self, outcome: Result<Outcome, tokio::task::JoinError>) {
+        // A reader that panicked has dropped its requests, whose streams come back.
+        let Ok(Outcome { left, failure }) = outcome else { return };
+        self.waiting.extend(left);
+        self.last_used = Instant::now();
+        match failure {
+            None => self.backoff.reset(),
+            Some(failure) => self.failed(&failure),
+        }
+    }
+
+    fn failed(&mut self, failure: &Failure) {
+        tracing::debug!(%failure, "the past cannot be read, trying again");
+        self.wire = None;
+        self.not_before = Instant::now() + self.backoff.wait();
+    }
+
+    /// Has each waiting request join a reader or start one, as far as that is allowed.
+    async fn schedule(&mut self) {
+        let now = Instant::now();
+        self.running.retain(|reader| !reader.joining.is_closed());
+        self.waiting.retain(|request| !request.is_gone(now));
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting = waiting.into_iter().filter_map(|request| join(&self.running, request)).collect();
+        while self.readers.len() < self.max_readers
+            && now >= self.not_before
+            && self.waiting.iter().any(Request::has_room)
+        {
+            match self.connected().await {
+                Ok(wire) => self.start_reader(wire),
+                Err(failure) => return self.failed(&failure),
+            }
+        }
+        if self.readers.is_empty() && self.last_used.elapsed() > UNUSED_LIMIT {
+            self.wire = None;
+        }
+    }
+
+    async fn connected(&mut self) -> Result<Arc<Wire>, Failure> {
+        if let Some(wire) = self.wire.as_ref().filter(|wire| wire.connection.status().connected()) {
+            return Ok(Arc::clone(wire));
+        }
+        let wire = Arc::new(self.dialer.dial(&self.endpoints.rotate()).await?);
+        self.wire = Some(Arc::clone(&wire));
+        Ok(wire)
+    }
+
+    /// Starts a reader for the oldest place that is waited for, and all that are not far behind it.
+    fn start_reader(&mut self, wire: Arc<Wire>) {
+        let ready = |request: &Request| request.has_room();
+        let Some(first) = self.waiting.iter().filter(|request| ready(request)).map(Request::offset).min() else {
+            return;
+        };
+        // A time is nobody's neighbour: `first` is then none, which sorts before every offset.
+        let mut alone = false;
+        let (chosen, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|request| match first {
+            None => request.offset().is_none() && ready(request) && !std::mem::replace(&mut alone, true),
+            Some(first) => ready(request) && request.offset().is_some_and(|at| at - first <= JOIN_WINDOW),
+        });
+        self.waiting = waiting;
+        self.last_used = Instant::now();
+        let (joining, joins) = mpsc::channel(JOINING);
+        // Nobody joins before it has attached.
+        let position = Arc::new(AtomicU64::new(u64::MAX));
+        self.running.push(Running { joining, position: Arc::clone(&position) });
+        let reader = Reader {
+            wire,
+            stream: self.stream.clone(),
+            sieve: self.sieve.clone(),
+            requests: chosen,
+            joining: joins,
+            aside: self.aside.clone(),
+            position,
+            setup_limit: self.setup_limit,
+        };
+        self.readers.spawn(reader.run());
+    }
+}
+
+/// Gives `request` to a reader that comes by its place soon; gives it back when there is none.
+fn join(running: &[Running], mut request: Request) -> Option<Request> {
+    let Some(at) = request.offset().filter(|_| request.has_room()) else { return Some(request) };
+    request.attach();
+    for reader in running {
+        let position = reader.position.load(Ordering::Acquire);
+        if position < at && at - position <= JOIN_WINDOW {
+            match reader.joining.try_send(request) {
+                Ok(()) => return None,
+                Err(full) => request = full.into_inner(),
+            }
+        }
+    }
+    Some(request)
+}

@@ -1,0 +1,177 @@
+//! One stream's wish for the past: how much of it has been sent, and where to go on; no connection.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::mpsc::Sender;
+use tokio::time::{timeout, timeout_at};
+
+use super::super::stream::{Cursor, Verdict};
+use crate::event::EventId;
+use crate::hub::{Archived, Past, ReadFrom};
+
+/// Others who share the reader wait this long for one whose queue is full; then it is put aside.
+pub(super) const STALL: Duration = Duration::from_millis(250);
+/// A stream that takes nothing for this long is given up.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(super) struct Request {
+    place: Place,
+    pieces: Sender<Archived>,
+    retries: u32,
+    /// It was told where it stands; what is read now is for it.
+    started: bool,
+    stalled_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// `sent` is the last that its stream was given, as that stream would say it.
+    At {
+        cursor: Cursor,
+        sent: EventId,
+    },
+    Since(SystemTime),
+}
+
+/// What a piece came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Yes,
+    /// Its queue is full: it goes on later, after what was sent.
+    Stalled,
+    /// Its stream is gone, or needs nothing more.
+    Gone,
+}
+
+impl Request {
+    pub(super) fn new(from: ReadFrom, pieces: Sender<Archived>, retries: u32) -> Self {
+        let place = match from {
+            ReadFrom::After(id) => Place::At { cursor: Cursor::new(id, retries), sent: id },
+            ReadFrom::Since(time) => Place::Since(time),
+        };
+        Self { place, pieces, retries, started: false, stalled_since: None }
+    }
+
+    /// The offset after which it goes on; none while it has only a time.
+    pub(super) const fn offset(&self) -> Option<u64> {
+        match &self.place {
+            Place::At { cursor, .. } => Some(cursor.last().position.offset),
+            Place::Since(_) => None,
+        }
+    }
+
+    pub(super) const fn since(&self) -> Option<SystemTime> {
+        match self.place {
+            Place::At { .. } => None,
+            Place::Since(time) => Some(time),
+        }
+    }
+
+    /// Where a reader for it attaches.
+    pub(super) fn attach(&mut self) -> u64 {
+        match &mut self.place {
+            Place::At { cursor, .. } => cursor.attach(),
+            Place::Since(_) => 0,
+        }
+    }
+
+    /// Whether it waits for the very delivery after which it goes on.
+    pub(super) const fn is_owed(&self) -> bool {
+        matches!(&self.place, Place::At { cursor, .. } if cursor.is_owed())
+    }
+
+    pub(super) fn is_gone(&self, now: Instant) -> bool {
+        self.pieces.is_closed()
+            || self.stalled_since.is_some_and(|since| now.saturating_duration_since(since) > STALL_LIMIT)
+    }
+
+    /// Whether its stream takes a piece now.
+    pub(super) fn has_room(&self) -> bool {
+        self.pieces.capacity() > 0
+    }
+
+    /// What the delivery `id` means for it; tells its stream where that is not simply the next one.
+    pub(super) fn judge(&mut self, id: EventId) -> Option<Archived> {
+        let Place::At { cursor, sent } = &mut self.place else { return None };
+        match cursor.judge(id) {
+            Verdict::Overlap | Verdict::Next => None,
+            Verdict::Confirmed if self.started => None,
+            Verdict::Confirmed => Some(Archived::After(*sent)),
+            Verdict::AfterGap(reason) => Some(Archived::Gap { reason, to: id }),
+            Verdict::OtherHistory => Some(Archived::Unknown),
+        }
+    }
+
+    /// It begins before the delivery `first`, and `missing` says that there should be more before it.
+    pub(super) fn begin_at(&mut self, first: EventId, missing: Option<&'static str>) -> Archived {
+        let mut cursor = Cursor::new(first, self.retries);
+        cursor.judge(first);
+        self.place = Place::At { cursor, sent: first };
+        match missing {
+            None => Archived::After(first),
+            Some(reason) => Archived::Gap { reason, to: first },
+        }
+    }
+
+    /// The connection ended by something that cannot be read.
+    pub(super) fn poisoned(&mut self) {
+        if let Place::At { cursor, .. } = &mut self.place {
+            cursor.poisoned();
+        }
+    }
+
+    /// Sends what came up to and with `past`, unless it does not concern this stream yet.
+    pub(super) async fn send_past(&mut self, past: &Arc<[Past]>, deadline: Instant) -> Sent {
+        match past.last() {
+            Some(last) if self.started => self.send(Archived::Deliveries(Arc::clone(past)), last.end(), deadline).await,
+            _ => Sent::Yes,
+        }
+    }
+
+    /// Sends what `judge` or `begin_at` gave.
+    pub(super) async fn tell(&mut self, piece: Archived) -> Sent {
+        let up_to = match &piece {
+            Archived::After(id) | Archived::Gap { to: id, .. } => *id,
+            Archived::Unknown | Archived::Deliveries(_) => {
+                // Nothing follows it, whether it was taken or not.
+                let _ = timeout(STALL, self.pieces.send(piece)).await;
+                return Sent::Gone;
+            }
+        };
+        let sent = self.send(piece, up_to, Instant::now() + STALL).await;
+        self.started |= sent == Sent::Yes;
+        sent
+    }
+
+    async fn send(&mut self, piece: Archived, up_to: EventId, deadline: Instant) -> Sent {
+        match timeout_at(deadline.into(), self.pieces.send(piece)).await {
+            Ok(Ok(())) => {
+                self.stalled_since = None;
+                if let Place::At { sent, .. } = &mut self.place {
+                    *sent = up_to;
+                }
+                Sent::Yes
+            }
+            Ok(Err(_closed)) => Sent::Gone,
+            Err(_elapsed) => Sent::Stalled,
+        }
+    }
+
+    /// The same request, to be taken up after what was sent.
+    pub(super) fn put_aside(mut self, now: Instant) -> Self {
+        self.stalled_since.get_or_insert(now);
+        self.rewind();
+        self
+    }
+
+    /// Forgets what was read and not sent.
+    pub(super) fn rewind(&mut self) {
+        if let Place::At { cursor, sent } = &mut self.place
+            && cursor.last().position.offset != sent.position.offset
+        {
+            *cursor = Cursor::new(*sent, self.retries);
+        }
+    }
+}
