@@ -1,5 +1,7 @@
 //! Which endpoint a path belongs to, and what a request asks of it; pure, no HTTP body and no identity.
 
+use std::time::{Duration, SystemTime};
+
 use percent_encoding::percent_decode_str;
 
 use super::EndpointConfig;
@@ -83,6 +85,10 @@ pub(crate) struct Wishes {
     pub(crate) channels: Option<Vec<String>>,
     pub(crate) last_event_id: Option<String>,
     pub(crate) user: Option<String>,
+    /// With the first event from this time on.
+    pub(crate) since: Option<SystemTime>,
+    /// With this many of the last events.
+    pub(crate) last: Option<usize>,
 }
 
 impl Wishes {
@@ -99,12 +105,32 @@ impl Wishes {
                     wishes.channels.get_or_insert_default().extend(asked.map(str::to_owned));
                 }
                 "lastEventId" | "last_event_id" => wishes.last_event_id = Some(value.into_owned()),
+                "since" => wishes.since = Some(time(&value).ok_or(Problem::SINCE_INVALID)?),
+                "last" => wishes.last = Some(value.parse().map_err(|_| Problem::LAST_INVALID)?),
                 "userId" => wishes.user = Some(value.into_owned()),
                 _ => {}
             }
         }
         Ok(wishes)
     }
+}
+
+/// A time as in RFC 3339 §5.6, with any offset from UTC.
+fn time(text: &str) -> Option<SystemTime> {
+    // A `+` that was not encoded arrives as a space.
+    let text = text.replace(' ', "+").to_ascii_uppercase();
+    let Some((at, sign)) = text.char_indices().skip(19).find(|(_, c)| matches!(c, '+' | '-')) else {
+        return humantime::parse_rfc3339(&text).ok();
+    };
+    let (local, offset) = text.split_at(at);
+    let (hours, minutes) = offset[1..].split_once(':')?;
+    let number = |digits: &str, below| {
+        let number: u64 = digits.parse().ok()?;
+        (digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit()) && number < below).then_some(number)
+    };
+    let offset = Duration::from_secs(number(hours, 24)? * 3600 + number(minutes, 60)? * 60);
+    let local = humantime::parse_rfc3339(&format!("{local}Z")).ok()?;
+    if sign == '+' { local.checked_sub(offset) } else { local.checked_add(offset) }
 }
 
 /// The channels of a subscription: those asked for, each of which must be granted; otherwise all that the identity
@@ -187,7 +213,7 @@ mod tests {
         let asked = |count: usize| Wishes { channels: Some(vec!["#".into(); count]), ..Wishes::default() };
         let anonymous = AuthConfig { anonymous: true, ..AuthConfig::default() };
         let authenticator = Authenticator::load(&anonymous).expect("a sound section");
-        let identity = authenticator.authenticate(None, std::time::SystemTime::now()).expect("anonymous");
+        let identity = authenticator.authenticate(None, SystemTime::now()).expect("anonymous");
         let refused = |count| channels(&asked(count), endpoint, &identity, 2).expect_err("not granted");
         assert_eq!(refused(3), Problem::TOO_MANY_CHANNELS);
         assert_eq!(refused(2), Problem::CHANNEL_INVALID);
@@ -215,11 +241,37 @@ mod tests {
     fn wishes_are_read_from_path_and_query() {
         let wishes = Wishes::read(Some("channels=a,%20b,,c&lastEventId=1-2&userId=42&other=1"), None);
         let channels = Some(vec!["a".into(), "b".into(), "c".into()]);
-        let expected = Wishes { channels, last_event_id: Some("1-2".into()), user: Some("42".into()) };
+        let expected =
+            Wishes { channels, last_event_id: Some("1-2".into()), user: Some("42".into()), ..Wishes::default() };
         assert_eq!(wishes, Ok(expected));
         assert_eq!(Wishes::read(None, Some("caf%C3%A9")).map(|w| w.channels), Ok(Some(vec!["café".into()])));
         assert_eq!(Wishes::read(None, Some("%ff")), Err(Problem::CHANNEL_INVALID));
         assert_eq!(Wishes::read(Some("channels="), None).map(|w| w.channels), Ok(Some(vec![])));
+    }
+
+    #[test]
+    fn a_time_is_read_with_its_offset() {
+        let since = |text: &str| Wishes::read(Some(&format!("since={text}")), None).map(|wishes| wishes.since);
+        let utc = since("2024-05-01T10:00:00Z").expect("a time");
+        assert!(utc.is_some());
+        for same in ["2024-05-01T12:00:00%2B02:00", "2024-05-01T12:00:00+02:00", "2024-05-01t04:30:00-05:30"] {
+            assert_eq!(since(same), Ok(utc), "{same}");
+        }
+        assert_eq!(since("2024-05-01T10:00:00.25Z").map(|time| time > utc), Ok(true));
+        for wrong in [
+            "",
+            "yesterday",
+            "2024-05-01",
+            "2024-05-01T10:00:00",
+            "2024-05-01T10:00:00%2B2:00",
+            "1714557600",
+            "2024-05-01T10:00:00%2B99:00",
+            "%F0%9F%90%B0%F0%9F%90%B0%F0%9F%90%B0%F0%9F%90%B0%F0%9F%90%B0%2B1",
+        ] {
+            assert_eq!(since(wrong), Err(Problem::SINCE_INVALID), "{wrong}");
+        }
+        assert_eq!(Wishes::read(Some("last=20"), None).map(|wishes| wishes.last), Ok(Some(20)));
+        assert_eq!(Wishes::read(Some("last=-1"), None), Err(Problem::LAST_INVALID));
     }
 
     proptest! {

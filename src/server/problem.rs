@@ -34,6 +34,13 @@ impl Problem {
         "channel_invalid",
         "a channel is asked for by its name: 1 to 255 bytes of UTF-8, no wildcard word and no control character",
     );
+    pub(crate) const SINCE_INVALID: Self = Self::new(
+        StatusCode::BAD_REQUEST,
+        "since_invalid",
+        "since is a time such as 2024-05-01T10:00:00Z or 2024-05-01T12:00:00+02:00 (RFC 3339)",
+    );
+    pub(crate) const LAST_INVALID: Self =
+        Self::new(StatusCode::BAD_REQUEST, "last_invalid", "last is a number of events");
     pub(crate) const TOO_MANY_CHANNELS: Self = Self::new(
         StatusCode::BAD_REQUEST,
         "too_many_channels",

@@ -18,7 +18,7 @@ use super::problem::{Problem, unauthorized};
 use super::{CorsConfig, EndpointConfig};
 use crate::auth::{AuthConfig, Authenticator, Identity, credentials};
 use crate::event::UserId;
-use crate::hub::{Refused, Shard, StreamConfig, Subscription};
+use crate::hub::{Beginning, Refused, Shard, StreamConfig, Subscription};
 use crate::proxy::{Peer, Tunnel};
 use crate::{sse, telemetry};
 
@@ -134,7 +134,7 @@ impl Site {
         };
         match self.subscription(claimed, request, &identity, now) {
             Ok(_) if head_only => event_stream(Body::empty()),
-            Ok((subscription, last_event_id)) => open(shard, &subscription, last_event_id.as_deref(), request_id),
+            Ok((subscription, beginning)) => open(shard, &subscription, beginning, request_id),
             Err(problem) => refuse(problem),
         }
     }
@@ -146,7 +146,7 @@ impl Site {
         request: &Request<B>,
         identity: &Identity,
         now: SystemTime,
-    ) -> Result<(Subscription, Option<String>), Problem> {
+    ) -> Result<(Subscription, Beginning), Problem> {
         let wishes = Wishes::read(request.uri().query(), claimed.channel)?;
         let user = identity.user().map(UserId::as_str);
         if wishes.user.is_some() && wishes.user.as_deref() != user {
@@ -165,18 +165,26 @@ impl Site {
             channels,
             expires,
         };
-        Ok((subscription, header.filter(|id| !id.is_empty()).or(wishes.last_event_id)))
+        let last_event_id = header.filter(|id| !id.is_empty()).or_else(|| wishes.last_event_id.clone());
+        Ok((subscription, beginning(last_event_id.as_deref(), &wishes, now)))
     }
 }
 
-fn open(
-    shard: &Shard,
-    subscription: &Subscription,
-    last_event_id: Option<&str>,
-    request_id: &HeaderValue,
-) -> Response<Body> {
+/// Where the stream begins. An id wins: a browser that reconnects sends it beside the query of its first request.
+fn beginning(last_event_id: Option<&str>, wishes: &Wishes, now: SystemTime) -> Beginning {
+    match (Beginning::from(last_event_id), wishes.since, wishes.last) {
+        (Beginning::Now, Some(time), _) => {
+            let ago = now.duration_since(time).unwrap_or(Duration::ZERO);
+            Beginning::Since { time, instant: Instant::now().checked_sub(ago) }
+        }
+        (Beginning::Now, None, Some(last)) => Beginning::Last(last),
+        (beginning, _, _) => beginning,
+    }
+}
+
+fn open(shard: &Shard, subscription: &Subscription, beginning: Beginning, request_id: &HeaderValue) -> Response<Body> {
     let now = Instant::now();
-    match shard.subscribe(subscription, last_event_id, now) {
+    match shard.subscribe(subscription, beginning, now) {
         Ok(subscriber) => {
             tracing::debug!(
                 connection = subscription.connection_id,
