@@ -43,10 +43,17 @@ fn blocks(language: &str) -> Vec<String> {
     fenced.collect()
 }
 
-/// The text of all files in a folder of `src`.
+/// The text of all files in a folder of `src` and in those below it.
 fn sources(folder: &str) -> String {
     let files = fs::read_dir(root().join("src").join(folder)).expect("a folder of the sources");
-    files.map(|file| fs::read_to_string(file.expect("listed").path()).expect("text")).collect()
+    let text = |path: PathBuf| {
+        if path.is_dir() {
+            sources(path.to_str().expect("a plain name"))
+        } else {
+            fs::read_to_string(path).expect("text")
+        }
+    };
+    files.map(|file| text(file.expect("listed").path())).collect()
 }
 
 /// The pieces of `text` that stand between `before` and the next quotation mark.
@@ -112,6 +119,11 @@ fn every_reason_and_code_is_explained() {
         ("broker", "RECONNECTED: &str = \""),
         ("broker", "CONNECTED: &str = \""),
         ("broker", "QUEUE_FULL: &str = \""),
+        ("broker", "TOO_OLD: &str = \""),
+        ("broker", "UNREADABLE: &str = \""),
+        ("broker", "TOO_LARGE: &str = \""),
+        ("broker", "DUPLICATE: &str = \""),
+        ("hub", "HISTORY_CHANGED: &str = \""),
         ("hub", "gap: Some((\""),
     ] {
         let found: Vec<_> =

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use cottontail::broker::{BrokerConfig, Intake, Link, LinkState, LinkStatus, publish_once};
-use cottontail::event::Message;
+use cottontail::event::{EventId, Message};
+use cottontail::hub::{HistoryConfig, HistoryKind};
 use cottontail::setting::{Secret, Span};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::{Mutex, MutexGuard, OnceCell, mpsc, oneshot, watch};
@@ -58,13 +59,27 @@ impl Intake for Recorder {
         let _ = self.open.clone().wait_for(|open| *open).await;
     }
 
-    fn accept(&mut self, offset: u64, received: Instant, message: &Message) {
-        assert!(received.elapsed() < LIMIT);
-        self.seen.try_send(Seen::Message(offset, message.clone())).expect("room for all that a test publishes");
+    fn starts_after(&mut self, _: EventId) {}
+
+    fn current(&mut self) {}
+
+    fn away(&mut self) {}
+
+    fn knows(&self, _: EventId) -> bool {
+        false
     }
 
-    fn interrupted(&mut self, offset: u64, reason: &'static str) {
-        self.seen.try_send(Seen::Interrupted(offset, reason)).expect("room for all that a test publishes");
+    fn pass(&mut self, _: EventId, _: Instant) {}
+
+    fn accept(&mut self, id: EventId, received: Instant, message: &Message) {
+        assert!(received.elapsed() < LIMIT);
+        self.seen
+            .try_send(Seen::Message(id.position.offset, message.clone()))
+            .expect("room for all that a test publishes");
+    }
+
+    fn interrupted(&mut self, id: EventId, reason: &'static str) {
+        self.seen.try_send(Seen::Interrupted(id.position.offset, reason)).expect("room for all that a test publishes");
     }
 }
 
@@ -97,7 +112,8 @@ impl Running {
 
     fn start_with_intake(config: BrokerConfig, open: bool) -> Self {
         metrics();
-        let link = Link::new(&config, vec!["user.#".into(), "poison.*".into()]).expect("a sound config");
+        let history = HistoryConfig { kind: HistoryKind::Memory, ..HistoryConfig::default() };
+        let link = Link::new(&config, &history, vec!["user.#".into(), "poison.*".into()]).expect("a sound config");
         let (open, gate) = watch::channel(open);
         let (sender, seen) = mpsc::channel(100_000);
         let (stop, stopped) = oneshot::channel::<()>();

@@ -7,4 +7,6 @@ mod delivery;
 mod harness;
 mod outage;
 mod refusal;
+mod replica;
+mod stream;
 mod tls;

@@ -78,3 +78,22 @@ async fn what_the_operator_must_change_is_named() {
         assert_eq!(readyz.status(), 503, "as `ready_needs_broker` asks");
     }
 }
+
+#[tokio::test]
+async fn on_a_stream_browsers_wait_for_a_broker_that_is_away_at_the_start_and_miss_nothing_then() {
+    let node = Node::private().await;
+    let app = Application::connect(node.vhost("wait").await).await;
+    let issuer = crate::support::tokens::Issuer::hmac("HS256");
+    let changes = "[admin]\nready_needs_broker = false\n[history]\nkind = \"stream\"\n[stream]\nheartbeat = \"200ms\"";
+    let config = configuration(&app, &issuer, changes);
+    node.stop().await;
+    let server = Server::start(&config).await;
+    let request = Request::get("/events").bearer(&issuer.token("ada"));
+    let mut stream = EventStream::open(server.address(), &request).await;
+    server.metrics_until("amqp_connected to be 0", connected(0.0)).await;
+
+    node.start().await;
+    assert_eq!(stream.connected().await["resumed"], false);
+    app.reconnect().await.publish("user.ada.hello", "at last").await;
+    assert_eq!(stream.message().await.data, "at last");
+}

@@ -119,3 +119,40 @@ async fn a_client_that_comes_back_after_a_restart_hears_of_the_gap_and_goes_on()
     }
     assert_eq!(next.data, "after");
 }
+
+#[tokio::test]
+async fn on_a_stream_a_restart_is_no_gap() {
+    let mut scenario = Scenario::start_with("[history]\nkind = \"stream\"").await;
+    let request = Request::get("/events").bearer(&scenario.issuer.token("ada"));
+    let mut client = Reconnecting::start(scenario.server.address(), request);
+    assert_eq!(client.message().await.name, "connected");
+    scenario.app.publish("user.ada.hello", "before").await;
+    assert_eq!(client.message().await.data, "before");
+
+    scenario.restart().await;
+    scenario.app.publish("user.ada.hello", "after").await;
+    assert_eq!(client.next().await, Occurrence::Interrupted);
+    let connected = client.message().await;
+    assert!(connected.name == "connected" && connected.data.contains("\"resumed\":true"), "{connected:?}");
+    assert_eq!(client.message().await.data, "after");
+}
+
+#[tokio::test]
+async fn on_a_stream_what_is_older_than_memory_is_replayed_through_the_program() {
+    let scenario = Scenario::start_with("[history]\nkind = \"stream\"\nmemory = \"64KiB\"").await;
+    let mut stream = scenario.subscribe("ada").await;
+    let start = stream.last_event_id().to_owned();
+    for number in 0..32 {
+        scenario.app.publish("user.ada.big", format!("{number}{}", "x".repeat(8192))).await;
+        stream.message().await;
+    }
+    let target = format!("/events?lastEventId={start}");
+    let mut late = scenario.open_at(&target, &scenario.issuer.token("ada")).await;
+    assert_eq!(late.connected().await["resumed"], true);
+    for number in 0..32 {
+        assert!(late.message().await.data.starts_with(&format!("{number}x")), "{number}");
+    }
+    let mut last = scenario.open_at("/events?last=2", &scenario.issuer.token("ada")).await;
+    last.connected().await;
+    assert!(last.message().await.data.starts_with("30x"));
+}

@@ -103,6 +103,10 @@ urls = ["{url}"]
 exchange = "{exchange}"
 reconnect_max = "500ms"
 
+[history]
+kind = "memory"
+stream = "history-of-{exchange}"
+
 [stream]
 retry = "200ms"
 

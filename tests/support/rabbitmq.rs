@@ -61,8 +61,18 @@ impl Node {
 
     /// As `private`, with further lines for `rabbitmq.conf`.
     pub async fn private_with(conf: &str) -> Self {
+        Self::boot_new(conf, None).await
+    }
+
+    /// A node of a broker that has no streams.
+    pub async fn private_without_streams() -> Self {
+        Self::boot_new("", Some("quorum_queue")).await
+    }
+
+    /// `features` are the only feature flags that it starts with; otherwise it has all that it knows.
+    async fn boot_new(conf: &str, features: Option<&str>) -> Self {
         for _ in 0..BOOT_ATTEMPTS {
-            let node = Self::prepare(conf, free_port());
+            let node = Self::prepare(conf, free_port(), features);
             // Somebody else may have taken one of the ports in the meantime.
             if node.boot().await {
                 return node;
@@ -72,7 +82,7 @@ impl Node {
     }
 
     /// Nodes that are to be a cluster share `epmd_port`: the epmd of the first one serves all.
-    fn prepare(conf: &str, epmd_port: u16) -> Self {
+    fn prepare(conf: &str, epmd_port: u16, features: Option<&str>) -> Self {
         let directory = tempfile::Builder::new().prefix("cottontail-rabbitmq-").tempdir().expect("a directory").keep();
         let [port, distribution_port] = [free_port(), free_port()];
         let name = format!("t{port}@localhost");
@@ -99,6 +109,7 @@ impl Node {
             // The start script then becomes the node itself, so that signals reach it.
             .env("RUNNING_UNDER_SYSTEMD", "1")
             .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+            .envs(features.map(|features| ("RABBITMQ_FEATURE_FLAGS", features)))
             // An interrupt from the terminal is for the test process alone; the keeper must live to clean up.
             .process_group(0)
             .stdin(Stdio::piped())
@@ -193,7 +204,7 @@ impl Cluster {
     pub async fn start(size: usize) -> Self {
         for _ in 0..BOOT_ATTEMPTS {
             let epmd_port = free_port();
-            let nodes: Vec<Node> = (0..size).map(|_| Node::prepare("", epmd_port)).collect();
+            let nodes: Vec<Node> = (0..size).map(|_| Node::prepare("", epmd_port, None)).collect();
             if join_all(nodes.iter().map(Node::boot)).await.into_iter().all(|up| up) {
                 for node in &nodes[1..] {
                     node.ctl(&["stop_app"]).await;
