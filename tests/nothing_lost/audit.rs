@@ -8,20 +8,24 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ConnectionProperties};
 
 use crate::publisher::EXCHANGE;
-use crate::support::deadline::within;
+use crate::support::deadline::{eventually, within};
 
 const PREFETCH: u16 = 500;
 
 /// The numbers of all messages in `stream`, oldest first to `last`.
 pub async fn numbers(url: &str, stream: &str, last: usize) -> HashSet<usize> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("the broker is up");
-    let channel = connection.create_channel().await.expect("a channel");
-    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.expect("a stream wants a limit");
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-stream-offset".into(), AMQPValue::LongString("first".into()));
-    let options = BasicConsumeOptions::default();
-    let consumer = channel.basic_consume(stream.into(), "".into(), options, arguments).await;
-    let mut consumer = consumer.expect("the stream is there");
+    // A node that has come back takes its time to have its replica of the stream again.
+    let (channel, mut consumer) = eventually("the node to have the stream", async || {
+        let channel = connection.create_channel().await.expect("a channel");
+        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.expect("a stream wants a limit");
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-stream-offset".into(), AMQPValue::LongString("first".into()));
+        let options = BasicConsumeOptions::default();
+        let consumer = channel.basic_consume(stream.into(), "".into(), options, arguments).await.ok()?;
+        Some((channel, consumer))
+    })
+    .await;
     let mut numbers = HashSet::new();
     let reading = async {
         while !numbers.contains(&last) {
