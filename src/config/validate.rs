@@ -5,7 +5,6 @@ mod address;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use tracing_subscriber::EnvFilter;
 
 use super::Config;
 use crate::broker::BrokerConfig;
@@ -13,6 +12,7 @@ use crate::event::EventName;
 use crate::hub::HistoryConfig;
 use crate::proxy::UpstreamConfig;
 use crate::setting::{Fault, Span};
+use crate::telemetry;
 
 /// Longer times are slips; far longer ones overflow the clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -94,9 +94,8 @@ impl Found {
             && (ours.ip() == theirs.ip() || ours.ip().is_unspecified() || theirs.ip().is_unspecified());
         let clash = ours.port() != 0 && ours.port() == theirs.port() && same_address;
         self.must(!clash, "admin.listen", "must differ from server.listen");
-        let level = EnvFilter::try_new(&config.log.level);
         self.must(
-            level.is_ok(),
+            telemetry::filter(&config.log.level).is_some(),
             "log.level",
             "expected a level (error, warn, info, debug, trace) or filter directives",
         );

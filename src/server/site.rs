@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE,
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE,
 };
 use http::{Method, Request, Response, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::body::{Body, Kind, StreamBody};
@@ -81,6 +82,7 @@ impl Site {
     ) -> Answered {
         let request_id = request_id(request.headers());
         let offers_upgrade = request.version() < Version::HTTP_2 && request.headers().contains_key(UPGRADE);
+        let head_only = request.method() == Method::HEAD;
         let path = request.uri().path();
         let (mut response, tunnel) = if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
             // RFC 9112 §3.2.
@@ -101,7 +103,7 @@ impl Site {
             // The bytes after such a request were not scanned, as they might have been of another protocol.
             response.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
         }
-        (response, tunnel)
+        (if head_only { without_body(response) } else { response }, tunnel)
     }
 
     fn endpoint<B>(
@@ -202,6 +204,14 @@ fn open(shard: &Shard, subscription: &Subscription, beginning: Beginning, reques
             event_stream(Body::full(sse::farewell(shard.jittered_retry()).payload()))
         }
     }
+}
+
+/// The answer to HEAD (RFC 9110 §9.3.2): hyper leaves the body out over HTTP/1.1 only.
+fn without_body(mut response: Response<Body>) -> Response<Body> {
+    if let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+    response.map(|_left_out| Body::empty())
 }
 
 fn refuse(problem: Problem) -> Response<Body> {

@@ -32,11 +32,20 @@ pub enum LogFormat {
     Json,
 }
 
+/// What `log.level` asks for; none if it is neither a level nor directives.
+#[must_use]
+pub fn filter(level: &str) -> Option<EnvFilter> {
+    // The parser of directives panics on some texts that are not ASCII; no target of ours needs them.
+    if !level.is_ascii() {
+        return None;
+    }
+    // What lapin has to say the broker room says in sentences, and a dependency's trace can hold a token.
+    EnvFilter::try_new(format!("lapin=off,h2=info,hyper=info,rustls=info,{level}")).ok()
+}
+
 /// Starts logging for the process. Only the first call has an effect.
 pub fn set_up(config: &LogConfig) -> Result<(), Fault> {
-    // What lapin has to say the broker room says in sentences, and a dependency's trace can hold a token.
-    let directives = format!("lapin=off,h2=info,hyper=info,rustls=info,{}", config.level);
-    let filter = EnvFilter::try_new(directives).map_err(|_| {
+    let filter = filter(&config.level).ok_or_else(|| {
         Fault::new("log.level", "expected a level such as \"info\", or directives such as \"info,cottontail=debug\"")
     })?;
     let json = match config.format {
@@ -49,4 +58,19 @@ pub fn set_up(config: &LogConfig) -> Result<(), Fault> {
     // An error means that a subscriber is there already, as in tests that start several programs.
     drop(outcome);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_read_or_refused() {
+        for level in ["info", "INFO", "debug,cottontail=trace", "info,cottontail::broker=debug"] {
+            assert!(filter(level).is_some(), "{level}");
+        }
+        for level in ["loud=very", "ä", "info,\u{a0}=debug", "a=b\u{1F407}"] {
+            assert!(filter(level).is_none(), "{level}");
+        }
+    }
 }

@@ -6,5 +6,5 @@ mod metrics;
 pub mod proxy;
 pub mod stream;
 
-pub use log::{LogConfig, LogFormat, set_up};
+pub use log::{LogConfig, LogFormat, filter, set_up};
 pub use metrics::metrics;

@@ -1,8 +1,13 @@
-//! A plain HTTP/1.1 client over one TCP connection that forgives nothing; what an event stream means is not its business.
+//! A plain HTTP client over one TCP connection that forgives nothing: HTTP/1.1, or HTTP/2 where the whole run is to go over that; what an event stream means is not its business.
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Mutex;
 
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -99,6 +104,7 @@ enum Framing {
     Length(usize),
     Chunked(ChunkedDecoder),
     UntilClose,
+    Http2(Incoming),
 }
 
 /// What a read of a body brought.
@@ -111,7 +117,8 @@ pub enum Piece {
 /// The body of a response; dropping it closes the connection.
 #[derive(Debug)]
 pub struct Body {
-    stream: TcpStream,
+    /// None over HTTP/2, whose connection is a task of its own.
+    stream: Option<TcpStream>,
     received: Vec<u8>,
     framing: Framing,
 }
@@ -125,6 +132,7 @@ impl Body {
         loop {
             let arrived = std::mem::take(&mut self.received);
             let data = match &mut self.framing {
+                Framing::Http2(body) => return Ok(next_of_http2(body).await),
                 Framing::Length(left) => {
                     *left = left.checked_sub(arrived.len()).ok_or_else(|| surplus(&arrived))?;
                     arrived
@@ -138,15 +146,30 @@ impl Body {
             let done = match &self.framing {
                 Framing::Length(left) => *left == 0,
                 Framing::Chunked(decoder) => decoder.is_done(),
-                Framing::UntilClose => false,
+                Framing::UntilClose | Framing::Http2(_) => false,
             };
             if done {
                 return Ok(Piece::End(Ended::Properly));
             }
-            if self.stream.read_buf(&mut self.received).await.unwrap_or(0) == 0 {
+            let stream = self.stream.as_mut().expect("HTTP/1.1 has its stream");
+            if stream.read_buf(&mut self.received).await.unwrap_or(0) == 0 {
                 let closing_is_the_end = matches!(self.framing, Framing::UntilClose);
                 return Ok(Piece::End(if closing_is_the_end { Ended::Properly } else { Ended::Cut }));
             }
+        }
+    }
+}
+
+async fn next_of_http2(body: &mut Incoming) -> Piece {
+    loop {
+        match body.frame().await {
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Piece::Data(data.to_vec());
+                }
+            }
+            Some(Err(_)) => return Piece::End(Ended::Cut),
+            None => return Piece::End(Ended::Properly),
         }
     }
 }
@@ -164,6 +187,9 @@ pub async fn send(address: SocketAddr, request: &Request) -> io::Result<(Head, B
 
 /// As [`send`], on a connection that the caller made.
 pub async fn send_on(mut stream: TcpStream, request: &Request) -> io::Result<(Head, Body)> {
+    if goes_over_http2(stream.peer_addr()?) {
+        return send_over_http2(stream, request).await;
+    }
     let wire = request.encode(stream.peer_addr()?);
     // A server may answer and close before it has read everything; then the answer counts.
     let sent = stream.write_all(&wire).await;
@@ -180,7 +206,39 @@ pub async fn send_on(mut stream: TcpStream, request: &Request) -> io::Result<(He
     let head = Head::parse(&String::from_utf8_lossy(&received[..end]))?;
     received.drain(..end + 4);
     let framing = framing(&request.method, &head)?;
-    Ok((head, Body { stream, received, framing }))
+    Ok((head, Body { stream: Some(stream), received, framing }))
+}
+
+/// The listeners for browsers that this run has started; those for operators speak HTTP/1.1 only.
+static PUBLIC: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
+
+/// Says that `address` is a listener for browsers: with `COTTONTAIL_TEST_HTTP=2` requests go there over HTTP/2.
+pub fn is_public(address: SocketAddr) {
+    PUBLIC.lock().expect("nobody panics with it").push(address);
+}
+
+fn goes_over_http2(address: SocketAddr) -> bool {
+    std::env::var("COTTONTAIL_TEST_HTTP").is_ok_and(|version| version == "2")
+        && PUBLIC.lock().expect("nobody panics with it").contains(&address)
+}
+
+async fn send_over_http2(stream: TcpStream, request: &Request) -> io::Result<(Head, Body)> {
+    let url = format!("http://{}{}", stream.peer_addr()?, request.target);
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (mut requests, connection) = handshake.map_err(io::Error::other)?;
+    // It ends with the connection.
+    tokio::spawn(connection);
+    let mut sent = hyper::Request::builder().method(request.method.as_str()).uri(url);
+    for (name, value) in &request.headers {
+        sent = sent.header(name, value);
+    }
+    let sent = sent.body(Full::<Bytes>::from(request.body.clone())).map_err(io::Error::other)?;
+    let (head, body) = requests.send_request(sent).await.map_err(io::Error::other)?.into_parts();
+    let headers = head.headers.iter();
+    let headers =
+        headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let head = Head { status: head.status.as_u16(), headers: headers.collect() };
+    Ok((head, Body { stream: None, received: Vec::new(), framing: Framing::Http2(body) }))
 }
 
 /// RFC 9112 §6.3.

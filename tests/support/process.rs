@@ -8,7 +8,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::deadline::eventually;
-use super::http1::{Request, Response, fetch, try_fetch};
+use super::http1::{Request, Response, fetch, is_public, try_fetch};
 use super::metrics::Metrics;
 use super::output::Output;
 use super::secrecy::assert_keeps_secrets;
@@ -73,6 +73,7 @@ impl Server {
             server.output.lines().iter().find_map(|line| listening(line))
         })
         .await;
+        is_public(server.address);
         server
     }
 
