@@ -12,6 +12,7 @@ use cottontail::hub::{
     self, Archive, Beginning, HistoryConfig, Overview, Shard, StreamConfig, Subscriber, Subscription,
 };
 use cottontail::routing::{MappingConfig, MappingTable, OneOrMany};
+use cottontail::setting::Span;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -61,7 +62,13 @@ impl Replica {
         let table = Arc::new(MappingTable::compile(&[mapping], "app-").expect("a sound mapping"));
         let link = Link::new(config, history, table.binding_keys()).expect("a sound config");
         let (replay, task) = link.replay(&table).expect("a stream has a past");
-        let limits = StreamConfig { queue_events: 10_000, queue_bytes: ByteSize::mib(64), ..StreamConfig::default() };
+        // Tests read one stream after the other.
+        let limits = StreamConfig {
+            queue_events: 10_000,
+            queue_bytes: ByteSize::mib(64),
+            write_timeout: Span::from_secs(3600),
+            ..StreamConfig::default()
+        };
         let archive: Arc<dyn Archive> = Arc::new(replay);
         let (publisher, mut seeds, overview) = hub::open(history, &limits, Some(archive), 1);
         let pipeline = Pipeline::new(table, publisher, config.max_message_bytes, history.dedupe_message_ids);

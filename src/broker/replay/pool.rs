@@ -126,7 +126,7 @@ impl Pool {
         self.waiting = waiting.into_iter().filter_map(|request| join(&self.running, request)).collect();
         while self.readers.len() < self.max_readers
             && now >= self.not_before
-            && self.waiting.iter().any(Request::has_room)
+            && self.waiting.iter().any(Request::is_ready)
         {
             match self.connected().await {
                 Ok(wire) => self.start_reader(wire),
@@ -149,15 +149,14 @@ impl Pool {
 
     /// Starts a reader for the oldest place that is waited for, and all that are not far behind it.
     fn start_reader(&mut self, wire: Arc<Wire>) {
-        let ready = |request: &Request| request.has_room();
-        let Some(first) = self.waiting.iter().filter(|request| ready(request)).map(Request::offset).min() else {
+        let Some(first) = self.waiting.iter().filter(|request| request.is_ready()).map(Request::offset).min() else {
             return;
         };
         // A time is nobody's neighbour: `first` is then none, which sorts before every offset.
         let mut alone = false;
         let (chosen, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|request| match first {
-            None => request.offset().is_none() && ready(request) && !std::mem::replace(&mut alone, true),
-            Some(first) => ready(request) && request.offset().is_some_and(|at| at - first <= JOIN_WINDOW),
+            None => request.offset().is_none() && request.is_ready() && !std::mem::replace(&mut alone, true),
+            Some(first) => request.is_ready() && request.offset().is_some_and(|at| at - first <= JOIN_WINDOW),
         });
         self.waiting = waiting;
         self.last_used = Instant::now();
@@ -181,7 +180,7 @@ impl Pool {
 
 /// Gives `request` to a reader that comes by its place soon; gives it back when there is none.
 fn join(running: &[Running], mut request: Request) -> Option<Request> {
-    let Some(at) = request.offset().filter(|_| request.has_room()) else { return Some(request) };
+    let Some(at) = request.offset().filter(|_| request.is_ready()) else { return Some(request) };
     request.attach();
     for reader in running {
         let position = reader.position.load(Ordering::Acquire);

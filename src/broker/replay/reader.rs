@@ -114,7 +114,8 @@ impl Reader {
                     self.doubt().await?;
                     quiet_since = Instant::now();
                 }
-                None => {}
+                // Whoever still has something to take must not keep the reader from others.
+                None => self.release(),
             }
             let now = Instant::now();
             self.requests.retain(|request| !request.is_gone(now));
@@ -236,6 +237,15 @@ impl Reader {
                 Sent::Stalled => self.set_aside(request),
                 Sent::Gone => {}
             }
+        }
+    }
+
+    /// At the end of what there is, gives back all but those that wait to be told where they stand.
+    fn release(&mut self) {
+        let (owed, done): (Vec<_>, Vec<_>) = self.requests.drain(..).partition(Request::is_owed);
+        self.requests = owed;
+        for request in done {
+            self.set_aside(request);
         }
     }
 

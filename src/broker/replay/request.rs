@@ -87,9 +87,9 @@ impl Request {
             || self.stalled_since.is_some_and(|since| now.saturating_duration_since(since) > STALL_LIMIT)
     }
 
-    /// Whether its stream takes a piece now.
-    pub(super) fn has_room(&self) -> bool {
-        self.pieces.capacity() > 0
+    /// Whether its stream has taken everything that was sent: less is not worth a reader.
+    pub(super) fn is_ready(&self) -> bool {
+        self.pieces.capacity() == self.pieces.max_capacity()
     }
 
     /// What the delivery `id` means for it; tells its stream where that is not simply the next one.
