@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::scene::{Scene, program};
-use crate::support::deadline::within;
+use crate::support::deadline::{eventually, within};
 use crate::support::http1::{Request, fetch};
 use crate::wire::field;
 
@@ -182,7 +182,10 @@ async fn a_connection_that_was_closed_while_idle_is_not_used() {
     app.until("hi").await;
     app.say(OK).await;
     browser.until("ok").await;
+    let open = scene.server.sockets();
     drop(app);
+    // A request that meets the close under way is rightly not sent again, since it is a POST.
+    eventually("the close to be noticed", async || (scene.server.sockets() < open).then_some(())).await;
     browser.say(POST).await;
     let mut app = scene.accept().await;
     app.until("hi").await;
