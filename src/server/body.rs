@@ -30,7 +30,7 @@ pub(crate) struct Body {
 pub(crate) enum Kind {
     Full(Full<Bytes>),
     Stream(StreamBody),
-    /// A stream that the hub will write itself: hyper sends the head and then waits for a body that never comes.
+    /// A stream that the hub will write itself: hyper writes the head, which is caught, and waits for a body that never comes.
     Elsewhere,
     /// Of the fallback.
     Answer(AnswerBody),
