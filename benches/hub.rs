@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use cottontail::event::{Audience, ChannelName, Event, EventId, EventName, Mark, Position, UserId};
 use cottontail::hub::{self, HistoryConfig, Publisher, Shard, StreamConfig, Subscriber, Subscription};
+use uuid::Uuid;
 
 /// Bytes of an event's data; an event is then about 200 bytes.
 const DATA: usize = 162;
@@ -111,10 +112,10 @@ impl Crowd {
         let subscribers = (0..size)
             .map(|number| {
                 let subscription = Subscription {
-                    connection_id: format!("{number:016x}"),
+                    connection_id: Uuid::from_u128(number as u128),
                     user: Some(UserId::from(number.to_string())),
                     channels: vec![ChannelName::from(format!("bench.{}", number / channel))],
-                    expires: None,
+                    ..Subscription::default()
                 };
                 let mut subscriber = shard.subscribe(&subscription, None, now).expect("as many as are allowed");
                 assert!(take(&mut subscriber), "the opening event waits");

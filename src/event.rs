@@ -76,7 +76,8 @@ impl EventName {
     /// The name that `EventSource` dispatches to `onmessage`.
     pub const MESSAGE: &'static str = "message";
     /// Names that `EventSource` or this program dispatches itself.
-    pub const RESERVED: [&'static str; 4] = ["error", "open", "connected", "gap"];
+    pub const RESERVED: [&'static str; 7] =
+        ["error", "open", "connected", "gap", "token-expiring", "token-expired", "disconnected"];
 
     /// Takes any text; CR, LF and NUL become U+FFFD, an empty text becomes `message`.
     #[must_use]

@@ -90,6 +90,15 @@ pub fn event(id: EventId, name: &EventName, data: &[u8]) -> Frame {
     })
 }
 
+/// An event of this program's own that has no place in the order: a browser keeps its last event id. `json` is one line.
+#[must_use]
+pub fn notice(name: &str, json: &str) -> Frame {
+    Frame::build(json.len() + name.len() + 32, |out| {
+        named_data(out, name, json.as_bytes());
+        out.push(b'\n');
+    })
+}
+
 /// The opening block: reconnection time, position and the `connected` event together, since some clients
 /// dispatch an empty event for a block that has no data.
 #[must_use]

@@ -74,6 +74,8 @@ pub struct StreamConfig {
     pub retry: Span,
     /// A stream ends after this time, jittered by a tenth, and its browser reconnects; 0 for never.
     pub max_connection_age: Span,
+    /// A stream is told this long before its token expires; 0 for not at all.
+    pub token_expiring: Span,
     /// A subscriber with more events waiting than this …
     pub queue_events: usize,
     /// … or more bytes waiting is cut off; it resumes from history.
@@ -99,6 +101,7 @@ impl Default for StreamConfig {
             heartbeat_event: String::new(),
             retry: Span::from_secs(2),
             max_connection_age: Span::from_secs(3600),
+            token_expiring: Span::from_secs(60),
             queue_events: 256,
             queue_bytes: ByteSize::mib(1),
             write_timeout: Span::from_secs(30),

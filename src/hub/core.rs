@@ -103,9 +103,34 @@ impl Shared {
     pub(super) fn join<'a>(&mut self, shard: usize, audiences: impl Iterator<Item = &'a Audience>) {
         self.streams[shard] += 1;
         for audience in audiences {
-            let receivers = self.receivers.entry_ref(audience).or_default();
-            receivers.shards |= 1 << shard;
-            receivers.streams += 1;
+            self.add(shard, audience);
+        }
+    }
+
+    /// Has a stream of `shard` leave some audiences, each with whether it was the shard's last, and join others.
+    pub(super) fn exchange(&mut self, shard: usize, left: Vec<(&Audience, bool)>, joined: Vec<&Audience>) {
+        for (audience, last) in left {
+            self.take(shard, audience, last);
+        }
+        for audience in joined {
+            self.add(shard, audience);
+        }
+    }
+
+    fn add(&mut self, shard: usize, audience: &Audience) {
+        let receivers = self.receivers.entry_ref(audience).or_default();
+        receivers.shards |= 1 << shard;
+        receivers.streams += 1;
+    }
+
+    fn take(&mut self, shard: usize, audience: &Audience, last: bool) {
+        let Some(receivers) = self.receivers.get_mut(audience) else { return };
+        receivers.streams -= 1;
+        if last {
+            receivers.shards &= !(1 << shard);
+        }
+        if receivers.streams == 0 {
+            self.receivers.remove(audience);
         }
     }
 
@@ -113,14 +138,7 @@ impl Shared {
     pub(super) fn leave<'a>(&mut self, shard: usize, audiences: impl Iterator<Item = (&'a Audience, bool)>) {
         self.streams[shard] -= 1;
         for (audience, last) in audiences {
-            let Some(receivers) = self.receivers.get_mut(audience) else { continue };
-            receivers.streams -= 1;
-            if last {
-                receivers.shards &= !(1 << shard);
-            }
-            if receivers.streams == 0 {
-                self.receivers.remove(audience);
-            }
+            self.take(shard, audience, last);
         }
     }
 

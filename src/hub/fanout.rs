@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use slab::Slab;
+use uuid::Uuid;
 
 use super::core::Core;
 use super::members::Members;
+use super::order::Walk;
 use super::ring::Entry;
 use super::seat::{Exit, Listed, Seat, SeatId, Stage, Written};
 use super::shard::Turn;
@@ -48,6 +51,9 @@ pub(super) struct Fanout {
     /// Of the newest event that was handed out.
     pub(super) epoch: u32,
     pub(super) draining: bool,
+    pub(super) by_connection: HashMap<Uuid, usize>,
+    /// The order that is being carried out.
+    pub(super) walk: Option<Walk>,
     /// Tells a seat from another that has its number later.
     serial: u64,
     /// Seats that have no place yet; some may be gone by now.
@@ -87,6 +93,8 @@ impl Fanout {
             index,
             epoch: 0,
             draining: false,
+            by_connection: HashMap::new(),
+            walk: None,
             serial: 0,
             waiting: Vec::new(),
             reached: start,
@@ -114,7 +122,8 @@ impl Fanout {
         for audience in &seat.audiences {
             self.members.add(audience, key);
         }
-        self.deadlines.extend(seat.deadline.map(|(at, _)| (at, key)));
+        self.deadlines.extend(seat.life.next().map(|(at, _)| (at, key)));
+        self.by_connection.insert(seat.connection, key);
         SeatId { key, serial: seat.serial }
     }
 
@@ -136,6 +145,7 @@ impl Fanout {
             self.heartbeat(core, now);
         }
         self.end_due(core, now);
+        let more = self.obey(core, now) || more;
         self.place_waiting(core, now);
         self.answer_calls(core, now);
         self.write_in_turn(core, now);
@@ -375,18 +385,6 @@ impl Fanout {
         self.next_tick = now + tick_length;
     }
 
-    fn end_due(&mut self, core: &Core, now: Instant) {
-        while let Some((at, key)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
-            self.deadlines.remove(&(at, key));
-            let seat = &mut self.seats[key];
-            if let Some((_, ending)) = seat.deadline.take().filter(|_| !seat.is_ended()) {
-                let farewell = (ending == Ending::Aged).then(|| sse::farewell(core.jittered_retry()));
-                seat.end(ending, farewell);
-                self.list_urgent(key);
-            }
-        }
-    }
-
     /// Ends up to `at_most` streams, each with a jittered reconnection time; returns how many are still open.
     pub(super) fn drain(&mut self, core: &Core, at_most: usize, now: Instant) -> usize {
         self.draining = true;
@@ -402,8 +400,11 @@ impl Fanout {
     /// Takes a seat away. Its drop closes what it was written to.
     pub(super) fn remove(&mut self, core: &Core, key: usize) -> Seat {
         let seat = self.seats.remove(key);
-        if let Some((at, _)) = seat.deadline {
+        if let Some((at, _)) = seat.life.next() {
             self.deadlines.remove(&(at, key));
+        }
+        if self.by_connection.get(&seat.connection) == Some(&key) {
+            self.by_connection.remove(&seat.connection);
         }
         let left: Vec<bool> = seat.audiences.iter().map(|audience| self.members.remove(audience, key)).collect();
         core.lock().leave(self.index, seat.audiences.iter().zip(left));

@@ -67,6 +67,20 @@ impl Seat {
         self.fetch(core, &mut Context::from_waker(&waker))
     }
 
+    /// Whether the opening block is still to come.
+    pub(super) fn is_unopened(&self) -> bool {
+        self.fetch.as_ref().is_some_and(|fetch| {
+            matches!(fetch.progress, Progress::Waiting { .. } | Progress::Reading { at: None, .. })
+        })
+    }
+
+    /// Has the opening block, if it is still to come, say what `subscription` says.
+    pub(super) fn will_open_as(&mut self, subscription: Subscription) {
+        if let Some(fetch) = &mut self.fetch {
+            fetch.subscription = Subscription { connection_id: self.connection, ..subscription };
+        }
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         self.fetch.as_ref().is_some_and(|fetch| matches!(fetch.progress, Progress::Waiting { .. }))
     }

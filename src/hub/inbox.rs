@@ -5,17 +5,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::order::Order;
 use super::ring::Entry;
 
 /// An inbox with more events or bytes than this makes the publisher wait.
 const ROOM_EVENTS: usize = 1024;
 const ROOM_BYTES: usize = 16 << 20;
+/// Orders that wait for one shard.
+const ROOM_ORDERS: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     waiting: Mutex<Waiting>,
     /// Seats whose outlet can go on or is gone; at most one call a seat and direction is under way, so it stays small.
     calls: Mutex<Vec<usize>>,
+    orders: Mutex<VecDeque<Arc<Order>>>,
     filled: Notify,
     emptied: Notify,
 }
@@ -66,6 +70,20 @@ impl Inbox {
         if was_empty {
             self.filled.notify_one();
         }
+    }
+
+    pub(super) fn has_room_for_orders(&self) -> bool {
+        lock(&self.orders).len() < ROOM_ORDERS
+    }
+
+    /// Leaves an order; those who give them look for room first.
+    pub(super) fn order(&self, order: Arc<Order>) {
+        lock(&self.orders).push_back(order);
+        self.filled.notify_one();
+    }
+
+    pub(super) fn take_order(&self) -> Option<Arc<Order>> {
+        lock(&self.orders).pop_front()
     }
 
     /// Has the shard take a turn.

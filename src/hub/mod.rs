@@ -7,13 +7,16 @@ mod epoch;
 mod fanout;
 mod fetch;
 mod inbox;
+mod life;
 mod members;
+mod order;
 mod outlet;
 mod publisher;
 mod queue;
 mod ring;
 mod seat;
 mod shard;
+mod standing;
 mod start;
 mod subscriber;
 #[cfg(test)]
@@ -28,9 +31,11 @@ use std::time::Instant;
 pub use archive::{Archive, Archived, Past, Pieces, ReadFrom};
 pub use config::{HistoryConfig, HistoryKind, StreamConfig};
 pub use core::MAX_SHARDS;
+pub use order::{Busy, Orders, Verdict, View, Whom};
 pub use outlet::Outlet;
 pub use publisher::Publisher;
 pub use shard::{Refused, Shard, Turn};
+pub use standing::Standing;
 pub use start::Beginning;
 pub use subscriber::{Chunk, Ending, Lagged, Subscriber, Subscription};
 
@@ -83,6 +88,12 @@ pub struct Figures {
 }
 
 impl Overview {
+    /// The way to give orders to the streams that are counted here.
+    #[must_use]
+    pub fn orders(&self) -> Orders {
+        Orders::new(Arc::clone(&self.core))
+    }
+
     #[must_use]
     pub fn streams(&self) -> usize {
         self.core.streams.load(Ordering::Acquire)

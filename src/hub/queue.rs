@@ -40,6 +40,11 @@ impl Queue {
         self.oldest
     }
 
+    /// Events and bytes that wait.
+    pub(super) const fn waiting(&self) -> (usize, usize) {
+        (self.events, self.bytes)
+    }
+
     /// Queues a frame whatever the limits say: for the few that are the hub's own.
     pub(super) fn push(&mut self, frame: Frame) {
         self.push_piece(Piece { frame, events: 0 });

@@ -1,13 +1,18 @@
 //! One open stream as its shard sees it: whom it listens to, its place in the order, what waits for it, and its way out.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use uuid::Uuid;
+
 use super::fetch::Fetch;
+use super::life::Life;
 use super::outlet::Outlet;
 use super::queue::{Queue, SLICES};
-use super::subscriber::Ending;
+use super::standing::Standing;
+use super::subscriber::{Ending, Subscription};
 use crate::event::{Audience, EventId};
 use crate::sse::Frame;
 
@@ -70,7 +75,9 @@ pub(super) struct Seat {
     pub(super) epoch: u32,
     /// Present in [`Stage::Fetching`].
     pub(super) fetch: Option<Box<Fetch>>,
-    pub(super) deadline: Option<(Instant, Ending)>,
+    pub(super) life: Life,
+    pub(super) connection: Uuid,
+    pub(super) standing: Option<Arc<Standing>>,
     pub(super) queue: Queue,
     pub(super) exit: Exit,
     pub(super) listed: Listed,
@@ -78,14 +85,16 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn new(audiences: Box<[Audience]>) -> Self {
+    pub(super) fn new(audiences: Box<[Audience]>, subscription: &Subscription) -> Self {
         Self {
             audiences,
             stage: Stage::Fetching,
             seen: EventId::default(),
             epoch: 0,
             fetch: None,
-            deadline: None,
+            life: Life::default(),
+            connection: subscription.connection_id,
+            standing: subscription.standing.clone(),
             queue: Queue::default(),
             exit: Exit::Reader { waker: None, left_since: None },
             listed: Listed::No,

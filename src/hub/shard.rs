@@ -10,11 +10,11 @@ use bytes::Bytes;
 
 use super::core::Core;
 use super::fanout::Fanout;
+use super::life::Life;
 use super::outlet::{self, Outlet};
 use super::seat::{Exit, Seat, SeatId, Stage};
 use super::start::{Beginning, Decision};
 use super::subscriber::{Chunk, Ending, Lagged, Subscriber, Subscription};
-use crate::event::Audience;
 use crate::sse::Frame;
 
 /// One worker's part of the hub. A clone is another handle to the same streams.
@@ -68,9 +68,7 @@ impl Shard {
         if !self.core.admit() {
             return Err(Refused::Full);
         }
-        let users = subscription.user.iter().cloned().map(Audience::User);
-        let channels = subscription.channels.iter().cloned().map(Audience::Channel);
-        let audiences: Box<[Audience]> = users.chain(channels).collect();
+        let audiences = subscription.audiences();
         let beginning = beginning.into();
         let mut fanout = self.fanout.borrow_mut();
         let mut shared = self.core.lock();
@@ -81,9 +79,9 @@ impl Shard {
         fanout.take_up(epoch, shared.head);
         drop(shared);
 
-        let mut seat = Seat::new(audiences);
+        let mut seat = Seat::new(audiences, subscription);
         seat.settle(&self.core, epoch, decision, (subscription, &beginning), now);
-        seat.deadline = self.deadline(subscription, now);
+        seat.life = Life::new(&self.core.settings, subscription, now);
         let waits = seat.is_waiting();
         let id = fanout.insert(seat);
         fanout.waiting.extend(waits.then_some(id.key));
@@ -94,13 +92,6 @@ impl Shard {
     #[must_use]
     pub fn jittered_retry(&self) -> Duration {
         self.core.jittered_retry()
-    }
-
-    fn deadline(&self, subscription: &Subscription, now: Instant) -> Option<(Instant, Ending)> {
-        let age = self.core.settings.max_connection_age.0;
-        let aged = (!age.is_zero()).then(|| (now + age.mul_f64(0.9 + 0.2 * fastrand::f64()), Ending::Aged));
-        let expired = subscription.expires.map(|at| (at, Ending::Expired));
-        aged.into_iter().chain(expired).min_by_key(|(at, _)| *at)
     }
 
     /// Does what has come up since the last turn, or a slice of it.

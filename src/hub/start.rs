@@ -173,7 +173,7 @@ impl Seat {
     /// Queues the opening block.
     pub(super) fn open(&mut self, core: &Core, subscription: &Subscription, id: &str, resumed: bool) {
         let json = json!({
-            "connectionId": subscription.connection_id,
+            "connectionId": subscription.connection_id.to_string(),
             "user": subscription.user.as_ref().map(UserId::as_str),
             "channels": subscription.channels.iter().map(ChannelName::as_str).collect::<Vec<_>>(),
             "resumed": resumed,

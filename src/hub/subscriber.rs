@@ -1,23 +1,40 @@
 //! What a stream may see and how it ends, and the handle that carries it until an outlet does.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::outlet::Outlet;
 use super::seat::SeatId;
 use super::shard::Shard;
-use crate::event::{ChannelName, UserId};
+use super::standing::Standing;
+use crate::event::{Audience, ChannelName, UserId};
 
 /// What a stream may and wants to see. The names in it are granted: the hub checks nothing more.
 #[derive(Clone, Debug, Default)]
 pub struct Subscription {
-    pub connection_id: String,
+    pub connection_id: Uuid,
     pub user: Option<UserId>,
     pub channels: Vec<ChannelName>,
     /// When the stream must end, whatever it is doing.
     pub expires: Option<Instant>,
+    /// What the stream is judged by later.
+    pub standing: Option<Arc<Standing>>,
+}
+
+impl Subscription {
+    /// Each once.
+    pub(super) fn audiences(&self) -> Box<[Audience]> {
+        let users = self.user.iter().cloned().map(Audience::User);
+        let channels = self.channels.iter().cloned().map(Audience::Channel);
+        let mut audiences: Vec<_> = users.chain(channels).collect();
+        audiences.sort_unstable();
+        audiences.dedup();
+        audiences.into()
+    }
 }
 
 /// Why a stream ends.
@@ -31,6 +48,8 @@ pub enum Ending {
     Drained,
     /// What it missed cannot be read for now, or its history is over; its browser comes back with its own last id.
     Elsewhere,
+    /// It was ordered to.
+    Dismissed,
     /// Its queue was full, or it was still replaying what the ring had to drop.
     Lagged,
 }

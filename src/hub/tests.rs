@@ -1,5 +1,7 @@
 //! The hub as a whole against plain models: what a stream gets, where it begins, how it ends.
 
+mod orders;
+
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -367,6 +369,7 @@ fn a_stream_ends_when_its_token_does() {
     shard.turn(now + Duration::from_millis(4999));
     assert_eq!(read(&mut stream).map(|text| text.contains("id:")), Some(false));
     assert!(!shard.turn(now + Duration::from_secs(5)).more);
+    assert_eq!(read(&mut stream).as_deref(), Some("event: token-expired\ndata: {}\n\n"));
     assert_eq!(read(&mut stream), None);
 }
 

@@ -1,5 +1,6 @@
 //! Which endpoint a path belongs to, and what a request asks of it; pure, no HTTP body and no identity.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use percent_encoding::percent_decode_str;
@@ -24,7 +25,7 @@ pub(crate) struct Endpoint {
     /// What comes before `/{channel}`: the path, or nothing for `/`.
     parent: String,
     /// Channels that come without being asked for.
-    channels: Vec<ChannelName>,
+    channels: Arc<[ChannelName]>,
 }
 
 /// A path that is an endpoint's, and the channel that it names, still percent-encoded.
@@ -55,6 +56,13 @@ impl Endpoints {
             let endpoint = self.endpoints.iter().find(|endpoint| endpoint.parent == parent)?;
             Some(Claimed { endpoint, channel: Some(channel) })
         })
+    }
+}
+
+impl Endpoint {
+    /// Channels that come without being asked for, as far as they are granted.
+    pub(crate) const fn channels(&self) -> &Arc<[ChannelName]> {
+        &self.channels
     }
 }
 
@@ -133,36 +141,51 @@ fn time(text: &str) -> Option<SystemTime> {
     if sign == '+' { local.checked_sub(offset) } else { local.checked_add(offset) }
 }
 
-/// The channels of a subscription: those asked for, each of which must be granted; otherwise all that the identity
-/// grants by name and the endpoint's own as far as they are granted.
-pub(crate) fn channels(
-    wishes: &Wishes,
-    endpoint: &Endpoint,
-    identity: &Identity,
-    at_most: usize,
-) -> Result<Vec<ChannelName>, Problem> {
-    let mut channels: Vec<ChannelName> = Vec::new();
-    if let Some(asked) = &wishes.channels {
+impl Wishes {
+    /// The channels asked for by name, none if the request does not say.
+    pub(crate) fn asked(&self, at_most: usize) -> Result<Option<Box<[ChannelName]>>, Problem> {
+        let Some(asked) = &self.channels else { return Ok(None) };
         // Counted as they were written, so that what a request can cost is bounded before any name is matched.
         if asked.len() > at_most {
             return Err(Problem::TOO_MANY_CHANNELS);
         }
-        for name in asked {
-            if !is_channel_name(name) {
-                return Err(Problem::CHANNEL_INVALID);
-            }
-            if !identity.grants().covers(name) {
-                return Err(Problem::CHANNEL_FORBIDDEN);
-            }
-            channels.push(name.as_str().into());
+        if !asked.iter().all(|name| is_channel_name(name)) {
+            return Err(Problem::CHANNEL_INVALID);
         }
-    } else {
-        channels.extend(identity.grants().literals().cloned());
-        channels.extend(endpoint.channels.iter().filter(|name| identity.grants().covers(name.as_str())).cloned());
+        let mut asked: Vec<ChannelName> = asked.iter().map(|name| name.as_str().into()).collect();
+        asked.sort();
+        asked.dedup();
+        Ok(Some(asked.into()))
     }
+}
+
+/// The channels of a subscription: those asked for, each of which must be granted; otherwise all that the identity
+/// grants by name and the endpoint's own as far as they are granted.
+pub(crate) fn channels(
+    asked: Option<&[ChannelName]>,
+    defaults: &[ChannelName],
+    identity: &Identity,
+) -> Result<Vec<ChannelName>, Problem> {
+    let granted = granted(asked, defaults, identity);
+    if asked.is_some_and(|asked| asked.len() > granted.len()) {
+        return Err(Problem::CHANNEL_FORBIDDEN);
+    }
+    Ok(granted)
+}
+
+/// As [`channels`], with what is not granted left out: for a stream that is open already.
+pub(crate) fn granted(
+    asked: Option<&[ChannelName]>,
+    defaults: &[ChannelName],
+    identity: &Identity,
+) -> Vec<ChannelName> {
+    let grants = identity.grants();
+    let wanted = asked.unwrap_or(defaults).iter().filter(|name| grants.covers(name.as_str()));
+    let named = grants.literals().filter(|_| asked.is_none());
+    let mut channels: Vec<ChannelName> = wanted.chain(named).cloned().collect();
     channels.sort();
     channels.dedup();
-    Ok(channels)
+    channels
 }
 
 /// A channel is asked for by its name: a word that is a wildcard, or a control character, names none.
@@ -208,15 +231,27 @@ mod tests {
 
     #[test]
     fn too_many_channels_are_refused_before_any_is_looked_at() {
-        let endpoints = endpoints();
-        let endpoint = &endpoints.endpoints[0];
-        let asked = |count: usize| Wishes { channels: Some(vec!["#".into(); count]), ..Wishes::default() };
-        let anonymous = AuthConfig { anonymous: true, ..AuthConfig::default() };
-        let authenticator = Authenticator::load(&anonymous).expect("a sound section");
-        let identity = authenticator.authenticate(None, SystemTime::now()).expect("anonymous");
-        let refused = |count| channels(&asked(count), endpoint, &identity, 2).expect_err("not granted");
+        let refused = |count: usize| {
+            let wishes = Wishes { channels: Some(vec!["#".into(); count]), ..Wishes::default() };
+            wishes.asked(2).expect_err("no channel's name")
+        };
         assert_eq!(refused(3), Problem::TOO_MANY_CHANNELS);
         assert_eq!(refused(2), Problem::CHANNEL_INVALID);
+    }
+
+    #[test]
+    fn a_channel_that_is_not_granted_is_refused_to_a_new_stream_and_left_out_of_an_open_one() {
+        let config =
+            AuthConfig { anonymous: true, public_channels: vec!["news".into(), "a.*".into()], ..AuthConfig::default() };
+        let authenticator = Authenticator::load(&config).expect("a sound section");
+        let identity = authenticator.authenticate(None, SystemTime::now()).expect("anonymous");
+        let names = |texts: &[&str]| texts.iter().map(|text| ChannelName::from(*text)).collect::<Vec<_>>();
+        let defaults = names(&["a.1", "b"]);
+        assert_eq!(channels(None, &defaults, &identity), Ok(names(&["a.1", "news"])));
+        assert_eq!(channels(Some(&names(&["a.2"])), &defaults, &identity), Ok(names(&["a.2"])));
+        let asked = names(&["a.2", "b"]);
+        assert_eq!(channels(Some(&asked), &defaults, &identity), Err(Problem::CHANNEL_FORBIDDEN));
+        assert_eq!(granted(Some(&asked), &defaults, &identity), names(&["a.2"]));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use http::header::{
 use http::{Method, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use uuid::Uuid;
 
 use super::body::{Body, Kind, StreamBody};
 use super::cors::Cors;
@@ -19,7 +20,7 @@ use super::problem::{Problem, unauthorized};
 use super::{CorsConfig, EndpointConfig};
 use crate::auth::{AuthConfig, Authenticator, Identity, credentials};
 use crate::event::UserId;
-use crate::hub::{Beginning, Refused, Shard, StreamConfig, Subscription};
+use crate::hub::{Beginning, Refused, Shard, Standing, StreamConfig, Subscription};
 use crate::proxy::{Peer, Tunnel};
 use crate::{sse, telemetry};
 
@@ -88,7 +89,7 @@ impl Site {
             // RFC 9112 §3.2.
             (Problem::HOST_MISSING.into_response(), None)
         } else if let Some(claimed) = self.endpoints.claim(path) {
-            let mut response = self.endpoint(shard, &claimed, &request, &request_id);
+            let mut response = self.endpoint(shard, &claimed, &request, &request_id, peer);
             self.cors.apply(request.headers(), response.headers_mut());
             (response, None)
         } else if let Some(fallback) = fallback.filter(|_| !self.endpoints.claim_otherwise_spelled(path)) {
@@ -112,6 +113,7 @@ impl Site {
         claimed: &Claimed<'_>,
         request: &Request<B>,
         request_id: &HeaderValue,
+        peer: Peer,
     ) -> Response<Body> {
         let head_only = match *request.method() {
             Method::GET => false,
@@ -134,7 +136,7 @@ impl Site {
                 return unauthorized(error);
             }
         };
-        match self.subscription(claimed, request, &identity, now) {
+        match self.subscription(claimed, request, peer, &identity, now) {
             Ok(_) if head_only => event_stream(Body::empty()),
             Ok((subscription, beginning)) => open(shard, &subscription, beginning, request_id),
             Err(problem) => refuse(problem),
@@ -146,6 +148,7 @@ impl Site {
         &self,
         claimed: &Claimed<'_>,
         request: &Request<B>,
+        peer: Peer,
         identity: &Identity,
         now: SystemTime,
     ) -> Result<(Subscription, Beginning), Problem> {
@@ -154,18 +157,27 @@ impl Site {
         if wishes.user.is_some() && wishes.user.as_deref() != user {
             return Err(Problem::USER_MISMATCH);
         }
-        let channels = channels(&wishes, claimed.endpoint, identity, self.stream.max_channels)?;
+        let asked = wishes.asked(self.stream.max_channels)?;
+        let channels = channels(asked.as_deref(), claimed.endpoint.channels(), identity)?;
         // The header wins: a browser sets it when it reconnects, with the query still as the page wrote it.
         let header = request.headers().get(LAST_EVENT_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
         // A time too far off to be told is no end.
         let expires = identity
             .expires()
             .and_then(|at| Instant::now().checked_add(at.duration_since(now).unwrap_or(Duration::ZERO)));
+        let standing = Standing {
+            identity: identity.clone(),
+            asked,
+            defaults: Arc::clone(claimed.endpoint.channels()),
+            address: Some(peer.address),
+            opened: Instant::now(),
+        };
         let subscription = Subscription {
-            connection_id: uuid::Uuid::new_v4().to_string(),
+            connection_id: Uuid::new_v4(),
             user: identity.user().cloned(),
             channels,
             expires,
+            standing: Some(Arc::new(standing)),
         };
         let last_event_id = header.filter(|id| !id.is_empty()).or_else(|| wishes.last_event_id.clone());
         Ok((subscription, beginning(last_event_id.as_deref(), &wishes, now)))
@@ -189,7 +201,7 @@ fn open(shard: &Shard, subscription: &Subscription, beginning: Beginning, reques
     match shard.subscribe(subscription, beginning, now) {
         Ok(subscriber) => {
             tracing::debug!(
-                connection = subscription.connection_id,
+                connection = %subscription.connection_id,
                 request = request_id.to_str().unwrap_or_default(),
                 "stream opened"
             );
@@ -234,7 +246,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         .get(REQUEST_ID)
         .filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic));
     own.cloned().unwrap_or_else(|| {
-        let id = uuid::Uuid::new_v4().simple().to_string();
+        let id = Uuid::new_v4().simple().to_string();
         HeaderValue::from_str(&id).expect("hexadecimal digits are a header value")
     })
 }
