@@ -90,6 +90,7 @@
 //! | [`routing`] | from a message to events for audiences |
 //! | [`sse`] | the bytes of an event stream |
 //! | [`hub`] | who gets what: the publisher, the ring, the shards and their subscribers |
+//! | [`control`] | orders: ending streams, revoking tokens |
 //! | [`broker`] | the link to RabbitMQ, the exchange of `dev`, and the pipeline that both feed |
 //! | [`server`] | HTTP: workers, endpoints, refusals, CORS, the admin listener |
 //! | [`config`] | all sections together: loading, checking, and where each setting was written |
@@ -109,6 +110,8 @@ pub mod routing;
 pub mod sse;
 
 pub mod hub;
+
+pub mod control;
 
 pub mod broker;
 pub mod server;

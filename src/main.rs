@@ -23,6 +23,9 @@ fn main() -> ExitCode {
         Command::Check(args) => check::check(&args.sources(), &mut out, &mut problems),
         Command::Token(args) => token::token(&args, &mut out, &mut problems),
         Command::Publish(args) => runtime().and_then(|runtime| runtime.block_on(publish::publish(args, &mut problems))),
+        Command::Disconnect(args) => {
+            runtime().and_then(|runtime| runtime.block_on(publish::disconnect(args, &mut problems)))
+        }
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -2,6 +2,7 @@
 
 mod plan;
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,8 +17,10 @@ use plan::Rooms;
 
 pub use plan::Plan;
 
-use crate::broker::{Exchange, LinkStatus, Pipeline};
+use crate::auth::Revocations;
+use crate::broker::{Exchange, LinkStatus, OrderIntake, Pipeline, WithOrders};
 use crate::config::Config;
+use crate::control::Control;
 use crate::hub::{self, MAX_SHARDS, Overview, ShardSeed};
 use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, Upstream, Worker};
 use crate::shutdown::Drain;
@@ -68,7 +71,7 @@ impl App {
     /// When an address cannot be listened on or a thread cannot be started; then nothing goes on running.
     pub fn start(plan: Plan, source: Source, fallback: Option<Arc<dyn Fallback>>) -> Result<Self, StartError> {
         let Plan { config, rooms, .. } = plan;
-        let Rooms { table, authenticator, link, proxy } = rooms;
+        let Rooms { table, authenticator, link, orders, proxy } = rooms;
         let fallback = fallback.or_else(|| proxy.map(|seed| Arc::new(Upstream(seed)) as Arc<dyn Fallback>));
         let threads = worker_threads(&config);
         let listeners = server::bind(config.server.listen, threads).map_err(|source| StartError::Listen {
@@ -83,33 +86,55 @@ impl App {
         let admin = admin_listener.local_addr().map_err(StartError::Worker)?;
 
         let (archive, replay) = match &source {
-            Source::Broker => link.replay(&table).unzip(),
+            Source::Broker => link.replay(&table, &config.control.disconnect).unzip(),
             Source::Exchange(_) => (None, None),
         };
         let archive = archive.map(|archive| Arc::new(archive) as Arc<dyn hub::Archive>);
         let (publisher, seeds, overview) = hub::open(&config.history, &config.stream, archive, threads);
-        let site =
-            Arc::new(Site::new(&config.endpoint, &config.cors, &config.auth, authenticator, &config.stream, fallback));
+        let revocations = Arc::new(Revocations::new(config.control.max_revoked));
+        let authenticator = authenticator.revoking(Arc::clone(&revocations));
+        let control = Control::new(&config.control, overview.orders(), revocations);
+        let site = Arc::new(Site::new(
+            &config.endpoint,
+            &config.cors,
+            &config.auth,
+            authenticator,
+            overview.orders(),
+            &config.stream,
+            fallback,
+        ));
         let drain = Drain::new();
         let failed = Arc::new(Notify::new());
         start_workers(listeners, seeds, &site, &config, &drain, &failed).map_err(StartError::Worker)?;
 
         let publisher = publisher.counting(table.event_names());
         let remembered = config.history.dedupe_message_ids;
-        let pipeline = Pipeline::new(table, publisher, config.broker.max_message_bytes, remembered);
+        let order_key = &config.control.disconnect;
+        let pipeline =
+            Pipeline::new(table, publisher, config.broker.max_message_bytes, remembered).withholding(order_key);
         let replay = replay.map(|replay| tokio::spawn(replay.run()));
         let (stop_source, stopped) = oneshot::channel::<()>();
         let stop = async {
             // An error means that the App is gone, which is as good a reason to stop.
             let _stopped = stopped.await;
         };
-        let (status, source) = match source {
-            Source::Broker => (link.status(), tokio::spawn(link.run(pipeline, stop))),
-            Source::Exchange(exchange) => (exchange.status(), tokio::spawn(exchange.run(pipeline, stop))),
+        let (status, source, orders) = match source {
+            Source::Broker => {
+                let orders = orders.map(|link| tokio::spawn(link.run(OrderIntake::new(control), pending())));
+                (link.status(), tokio::spawn(link.run(pipeline, stop)), orders)
+            }
+            Source::Exchange(exchange) => {
+                let orders = (!order_key.is_empty()).then(|| (order_key.clone(), OrderIntake::new(control)));
+                let intake = WithOrders { events: pipeline, orders };
+                (exchange.status(), tokio::spawn(exchange.run(intake, stop)), None)
+            }
         };
         let draining = Arc::new(AtomicBool::new(false));
-        let upkeep =
-            start_admin(admin_listener, &config, &overview, &draining, status).into_iter().chain(replay).collect();
+        let upkeep = start_admin(admin_listener, &config, &overview, &draining, status)
+            .into_iter()
+            .chain(replay)
+            .chain(orders)
+            .collect();
         tracing::info!(%server, %admin, threads, "listening");
         let grace = config.server.grace.0;
         Ok(Self { server, admin, overview, failed, drain, draining, grace, stop_source, source, upkeep })

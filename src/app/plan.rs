@@ -22,6 +22,8 @@ pub(super) struct Rooms {
     pub(super) table: Arc<MappingTable>,
     pub(super) authenticator: Authenticator,
     pub(super) link: Link,
+    /// None where there are no orders.
+    pub(super) orders: Option<Link>,
     /// None without `upstream.url`.
     pub(super) proxy: Option<ProxySeed>,
 }
@@ -41,10 +43,14 @@ impl Rooms {
         let authenticator = Authenticator::load(&config.auth).map_err(&mut collect).ok();
         let keys = table.as_ref().map(MappingTable::binding_keys).unwrap_or_default();
         let link = Link::new(&config.broker, &config.history, keys).map_err(&mut collect).ok();
+        // What is wrong with the one is wrong with the other, and said once.
+        let orders = link.as_ref().and_then(|_| {
+            Link::for_orders(&config.broker, &config.history, &config.control).map_err(&mut collect).ok()
+        });
         let proxy = ProxySeed::new(&config.upstream, &config.server.trusted_proxies).map_err(&mut collect).ok();
-        match (table, authenticator, link, proxy) {
-            (Some(table), Some(authenticator), Some(link), Some(proxy)) => {
-                Ok(Self { table: Arc::new(table), authenticator, link, proxy })
+        match (table, authenticator, link, orders, proxy) {
+            (Some(table), Some(authenticator), Some(link), Some(orders), Some(proxy)) => {
+                Ok(Self { table: Arc::new(table), authenticator, link, orders, proxy })
             }
             _ => Err(faults),
         }

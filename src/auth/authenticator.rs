@@ -1,5 +1,6 @@
 //! From credentials to an identity: the issuers, the public grants and the templates, loaded once; no sockets and no clock.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::credentials::Credentials;
@@ -7,6 +8,8 @@ use super::grants::{Grants, MAX_GRANT_BYTES, PublicGrants};
 use super::identity::Identity;
 use super::issuer::Issuer;
 use super::object::Object;
+use super::proof::Proof;
+use super::revocation::Revocations;
 use super::template::Template;
 use super::token::UnverifiedToken;
 use super::{AuthConfig, AuthError};
@@ -19,6 +22,7 @@ pub struct Authenticator {
     templates: Vec<Template>,
     anonymous: bool,
     max_token_bytes: u64,
+    revocations: Arc<Revocations>,
 }
 
 impl Authenticator {
@@ -52,7 +56,14 @@ impl Authenticator {
             templates,
             anonymous: config.anonymous,
             max_token_bytes: config.max_token_bytes.as_u64(),
+            revocations: Arc::new(Revocations::new(0)),
         })
+    }
+
+    /// Refuses what `revocations` cover as well.
+    #[must_use]
+    pub fn revoking(self, revocations: Arc<Revocations>) -> Self {
+        Self { revocations, ..self }
     }
 
     /// Who the bearer of `credentials` is at `now`; without credentials the anonymous subscriber, where there may be one.
@@ -61,19 +72,24 @@ impl Authenticator {
     /// somebody.
     pub fn authenticate(&self, credentials: Option<&Credentials>, now: SystemTime) -> Result<Identity, AuthError> {
         let Some(credentials) = credentials else {
-            let anonymous = Identity { user: None, grants: Grants::public(&self.public), expires: None };
+            let anonymous = Identity { user: None, grants: Grants::public(&self.public), expires: None, proof: None };
             return if self.anonymous { Ok(anonymous) } else { Err(AuthError::Missing) };
         };
         let token = UnverifiedToken::parse(credentials.token(), self.max_token_bytes)?;
         let claims = token.claims()?;
         let issuer = self.verify(&token, &claims)?;
         let expires = issuer.rules.check(&claims, now)?;
+        let proof = Proof::new(&claims, &self.revocations);
+        if self.revocations.cover(proof.ids(), now) {
+            return Err(AuthError::Revoked);
+        }
         let user = issuer.rules.user(&claims)?;
         let mut channels = issuer.rules.channels(&claims)?;
         for template in &self.templates {
             channels.extend(template.fill(&claims)?);
         }
-        Ok(Identity { user, grants: Grants::with(&self.public, channels)?, expires })
+        let grants = Grants::with(&self.public, channels)?;
+        Ok(Identity { user, grants, expires, proof: Some(Arc::new(proof)) })
     }
 
     /// The issuer whose key has signed `token`. Until then `claims` only chooses whom to ask: the issuers that require

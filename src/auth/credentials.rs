@@ -13,6 +13,8 @@ pub enum Source {
     Header,
     Query,
     Cookie,
+    /// The body of a request that renews a stream.
+    Body,
 }
 
 /// A token as it was presented: unverified, and never shown.
@@ -31,6 +33,12 @@ impl Credentials {
     #[must_use]
     pub fn source(&self) -> Source {
         self.source
+    }
+
+    /// Whether `other` carries the same token.
+    #[must_use]
+    pub fn is_same_token(&self, other: &Self) -> bool {
+        self.token == other.token
     }
 
     pub(super) fn token(&self) -> &str {

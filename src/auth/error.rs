@@ -31,6 +31,8 @@ pub enum AuthError {
     ExpiryMissing,
     #[error("the token has expired")]
     Expired,
+    #[error("the token was revoked")]
+    Revoked,
     #[error("the token is not valid yet (`nbf`)")]
     NotYetValid,
     #[error("the token's `exp` or `nbf` is not a time in seconds since 1970")]
@@ -72,6 +74,7 @@ impl AuthError {
             Self::AudienceRefused => "audience_refused",
             Self::ExpiryMissing => "expiry_missing",
             Self::Expired => "expired",
+            Self::Revoked => "revoked",
             Self::NotYetValid => "not_yet_valid",
             Self::TimeInvalid => "time_invalid",
             Self::UserInvalid => "user_invalid",
@@ -96,6 +99,7 @@ impl AuthError {
             | Self::AudienceRefused
             | Self::ExpiryMissing
             | Self::Expired
+            | Self::Revoked
             | Self::NotYetValid
             | Self::TimeInvalid
             | Self::UserInvalid

@@ -1,8 +1,11 @@
 //! Who a request is, once that is proven: the user, the grants and the end; how it was proven is not kept.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::grants::Grants;
+use super::proof::Proof;
+use super::revocation::RevocationId;
 use crate::event::UserId;
 
 /// A verified identity. Only this room makes one.
@@ -11,6 +14,8 @@ pub struct Identity {
     pub(super) user: Option<UserId>,
     pub(super) grants: Grants,
     pub(super) expires: Option<SystemTime>,
+    /// None for who came without a token.
+    pub(super) proof: Option<Arc<Proof>>,
 }
 
 impl Identity {
@@ -29,5 +34,10 @@ impl Identity {
     #[must_use]
     pub fn expires(&self) -> Option<SystemTime> {
         self.expires
+    }
+
+    /// By what the token behind it can be revoked: its `jti` and its `sid`, as far as it has them.
+    pub fn revocation_ids(&self) -> impl Iterator<Item = RevocationId> {
+        self.proof.iter().flat_map(|proof| proof.ids())
     }
 }

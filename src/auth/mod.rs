@@ -18,6 +18,8 @@ mod jwk;
 mod keys;
 mod object;
 mod pem;
+mod proof;
+mod revocation;
 mod template;
 mod token;
 
@@ -28,3 +30,4 @@ pub use credentials::{Credentials, Source, credentials};
 pub use error::{AuthError, Challenge};
 pub use grants::{Grants, MAX_GRANT_BYTES, MAX_GRANTS};
 pub use identity::Identity;
+pub use revocation::{Revocable, RevocationId, Revocations};

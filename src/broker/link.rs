@@ -19,6 +19,7 @@ use super::status::{LinkStatus, LinkStatusWriter};
 use super::stream::{StreamQueue, StreamSession, Tail};
 use super::throttle::Throttle;
 use super::topology::Topology;
+use crate::control::ControlConfig;
 use crate::hub::{HistoryConfig, HistoryKind};
 use crate::routing::MappingTable;
 use crate::setting::Fault;
@@ -44,6 +45,7 @@ pub struct Link {
     origin: Origin,
     history: HistoryConfig,
     max_message_bytes: ByteSize,
+    carries: amqp::Link,
     outage: Option<Outage>,
     /// When the link last began to try again because of a message that cannot be read.
     poisoned: Option<Instant>,
@@ -99,20 +101,45 @@ impl Link {
             origin,
             history: history.clone(),
             max_message_bytes: config.max_message_bytes,
+            carries: amqp::Link::Events,
             outage: None,
             poisoned: None,
             poison_log: Throttle::new(POISON_LOG_INTERVAL),
         })
     }
 
-    /// What reads the stream's past, if there is one, and the task that it takes.
+    /// The link that brings the application's orders, with a stream of their own; none where orders are off.
+    pub fn for_orders(
+        broker: &BrokerConfig,
+        history: &HistoryConfig,
+        control: &ControlConfig,
+    ) -> Result<Option<Self>, Vec<Fault>> {
+        if control.disconnect.is_empty() {
+            return Ok(None);
+        }
+        let history = HistoryConfig {
+            stream: control.stream.clone(),
+            max_age: control.remember,
+            max_bytes: control.max_bytes,
+            segment_bytes: ByteSize::b((control.max_bytes.as_u64() / 4).max(1 << 20)),
+            warm_age: control.remember,
+            warm_events: u32::try_from(control.max_revoked).unwrap_or(u32::MAX),
+            ..history.clone()
+        };
+        let link = Self::new(broker, &history, vec![control.disconnect.clone()])?;
+        Ok(Some(Self { carries: amqp::Link::Orders, ..link }))
+    }
+
+    /// What reads the stream's past, if there is one, and the task that it takes. No event is made of messages whose
+    /// routing key is `withheld`.
     #[must_use]
-    pub fn replay(&self, table: &Arc<MappingTable>) -> Option<(Replay, ReplayTask)> {
+    pub fn replay(&self, table: &Arc<MappingTable>, withheld: &str) -> Option<(Replay, ReplayTask)> {
         match self.origin {
             Origin::Queue(_) => None,
             Origin::Stream(_) => {
                 let (dialer, endpoints) = (Arc::clone(&self.dialer), self.endpoints.clone());
-                let sieve = Sieve::new(Arc::clone(table), self.max_message_bytes, self.history.dedupe_message_ids);
+                let sieve = Sieve::new(Arc::clone(table), self.max_message_bytes, self.history.dedupe_message_ids)
+                    .withholding(withheld);
                 Some(Replay::new(dialer, endpoints, &self.history, sieve, self.flow.setup_limit))
             }
         }
@@ -125,7 +152,7 @@ impl Link {
 
     /// Consumes into `intake` until `stop` resolves; then the consumer is cancelled and what was taken is acknowledged.
     pub async fn run<I: Intake>(mut self, mut intake: I, stop: impl Future<Output = ()> + Send) {
-        amqp::connected(false);
+        amqp::connected(self.carries, false);
         let mut stop = pin!(stop);
         if let Origin::Queue(sequence) = &self.origin {
             intake.starts_after(sequence.start());
@@ -146,7 +173,7 @@ impl Link {
             }
         }
         self.status.down(None);
-        amqp::connected(false);
+        amqp::connected(self.carries, false);
     }
 
     /// One session, from its first packet to its last; `Ok` when it ended because of `stop`.
@@ -202,23 +229,31 @@ impl Link {
             intake.interrupted(sequence.next(), if outage.is_some() { RECONNECTED } else { CONNECTED });
         }
         if let Some(outage) = outage {
-            amqp::reconnected();
+            amqp::reconnected(self.carries);
             // The end is logged of what was logged.
             if outage.was_logged() {
                 let away = humantime::format_duration(Duration::from_secs(outage.lasted(now).as_secs()));
-                tracing::info!(broker = %address, %away, "messages are consumed again");
+                tracing::info!(broker = %address, %away, "{} are consumed again", self.carried());
             }
         } else {
-            tracing::info!(broker = %address, "messages are consumed");
+            tracing::info!(broker = %address, "{} are consumed", self.carried());
         }
-        amqp::connected(true);
+        amqp::connected(self.carries, true);
         self.status.up();
+    }
+
+    /// What comes, for a log line.
+    const fn carried(&self) -> &'static str {
+        match self.carries {
+            amqp::Link::Events => "messages",
+            amqp::Link::Orders => "orders",
+        }
     }
 
     fn away(&mut self, address: &Address, failure: &Failure) {
         let now = Instant::now();
         let sentence = failure.to_string();
-        amqp::connected(false);
+        amqp::connected(self.carries, false);
         self.status.down(Some(&sentence));
         let outage = self.outage.get_or_insert_with(|| Outage::begin(now));
         let logged = if matches!(failure, Failure::Poison) {
@@ -231,7 +266,7 @@ impl Link {
         };
         if let Some(suppressed) = logged {
             outage.logged();
-            tracing::warn!(broker = %address, suppressed, "no messages come, trying again: {sentence}");
+            tracing::warn!(broker = %address, suppressed, "no {} come, trying again: {sentence}", self.carried());
         }
     }
 

@@ -56,22 +56,34 @@ pub(super) struct Sieve {
     table: Arc<MappingTable>,
     max_message_bytes: u64,
     recent: Recent,
+    /// The routing key of messages that no event is made of; none when empty.
+    withheld: Arc<str>,
 }
 
 impl Clone for Sieve {
     fn clone(&self) -> Self {
-        let Self { table, max_message_bytes, recent } = self;
-        Self { table: Arc::clone(table), max_message_bytes: *max_message_bytes, recent: recent.emptied() }
+        let Self { table, max_message_bytes, recent, withheld } = self;
+        let (table, withheld) = (Arc::clone(table), Arc::clone(withheld));
+        Self { table, max_message_bytes: *max_message_bytes, recent: recent.emptied(), withheld }
     }
 }
 
 impl Sieve {
     pub(super) fn new(table: Arc<MappingTable>, max_message_bytes: ByteSize, remembered: usize) -> Self {
-        Self { table, max_message_bytes: max_message_bytes.as_u64(), recent: Recent::new(remembered) }
+        let (max_message_bytes, recent) = (max_message_bytes.as_u64(), Recent::new(remembered));
+        Self { table, max_message_bytes, recent, withheld: Arc::from("") }
+    }
+
+    pub(super) fn withholding(self, routing_key: &str) -> Self {
+        Self { withheld: Arc::from(routing_key), ..self }
     }
 
     /// The events of `message`; the error is the reason why a whole message is not sent on.
     fn sift(&mut self, message: &Message) -> Result<Mapped, &'static str> {
+        // Orders may name users, and are nobody's events whatever the mappings say.
+        if !self.withheld.is_empty() && *self.withheld == *message.routing_key {
+            return Ok(Mapped::default());
+        }
         if message.body.len() as u64 > self.max_message_bytes {
             return Err(TOO_LARGE);
         }
@@ -100,6 +112,12 @@ impl Pipeline {
     #[must_use]
     pub fn new(table: Arc<MappingTable>, publisher: Publisher, max_message_bytes: ByteSize, remembered: usize) -> Self {
         Self { sieve: Sieve::new(table, max_message_bytes, remembered), publisher, log: Throttle::new(LOG_INTERVAL) }
+    }
+
+    /// Makes no event of messages with this routing key.
+    #[must_use]
+    pub fn withholding(self, routing_key: &str) -> Self {
+        Self { sieve: self.sieve.withholding(routing_key), ..self }
     }
 
     fn reject(&mut self, now: Instant, message: &Message, mapping: Option<usize>, reason: &'static str) {

@@ -42,6 +42,8 @@ pub enum Command {
     Token(TokenArgs),
     /// Publish one message to the configured exchange
     Publish(PublishArgs),
+    /// End streams on every replica, and revoke their token
+    Disconnect(DisconnectArgs),
 }
 
 /// Where the settings are.
@@ -89,6 +91,41 @@ pub struct DevArgs {
     /// Level or filter directives
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct DisconnectArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// What the streams are told
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// How long a token or session stays revoked [default: control.remember]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub revoke_for: Option<Duration>,
+}
+
+/// Whose streams are ended.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub struct TargetArgs {
+    /// Those of a user
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
+    /// Those that get a channel
+    #[arg(long, value_name = "NAME")]
+    pub channel: Option<String>,
+    /// The one with this connectionId
+    #[arg(long, value_name = "ID")]
+    pub connection: Option<String>,
+    /// Those of the token with this `jti`, which is refused from then on
+    #[arg(long, value_name = "ID")]
+    pub jti: Option<String>,
+    /// Those of this session's tokens, all of which are refused from then on
+    #[arg(long, value_name = "ID")]
+    pub sid: Option<String>,
 }
 
 #[derive(Args, Clone, Debug)]

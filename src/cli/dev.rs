@@ -72,7 +72,9 @@ pub fn start(config: Config) -> Result<App, Vec<Fault>> {
     let issuer = config.auth.issuer.first().cloned().unwrap_or_default();
     let mappings = config.mapping.clone();
     let plan = Plan::new(config)?;
-    let (publisher, exchange) = Exchange::new(&plan.binding_keys(), EXCHANGE_CAPACITY);
+    let orders = plan.config().control.disconnect.clone();
+    let binding_keys: Vec<_> = plan.binding_keys().into_iter().chain([orders]).filter(|key| !key.is_empty()).collect();
+    let (publisher, exchange) = Exchange::new(&binding_keys, EXCHANGE_CAPACITY);
     let console = Console { issuer, mappings, publisher };
     App::start(plan, Source::Exchange(exchange), Some(Arc::new(console)))
         .map_err(|error| vec![Fault::new("--listen", error.to_string())])

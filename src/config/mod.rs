@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::AuthConfig;
 use crate::broker::BrokerConfig;
+use crate::control::ControlConfig;
 use crate::hub::{HistoryConfig, StreamConfig};
 use crate::proxy::UpstreamConfig;
 use crate::routing::MappingConfig;
@@ -33,6 +34,7 @@ pub struct Config {
     pub history: HistoryConfig,
     pub stream: StreamConfig,
     pub auth: AuthConfig,
+    pub control: ControlConfig,
     pub cors: CorsConfig,
     pub endpoint: Vec<EndpointConfig>,
     pub mapping: Vec<MappingConfig>,
@@ -49,6 +51,7 @@ impl Default for Config {
             history: HistoryConfig::default(),
             stream: StreamConfig::default(),
             auth: AuthConfig::default(),
+            control: ControlConfig::default(),
             cors: CorsConfig::default(),
             endpoint: vec![EndpointConfig::default()],
             mapping: Vec::new(),

@@ -42,6 +42,7 @@ impl Config {
         let mut found = Found::default();
         found.server(self);
         found.broker(&self.broker);
+        found.control(self);
         found.upstream(&self.upstream);
         found.history(&self.history);
         found.stream(self);
@@ -99,6 +100,23 @@ impl Found {
             "log.level",
             "expected a level (error, warn, info, debug, trace) or filter directives",
         );
+    }
+
+    fn control(&mut self, config: &Config) {
+        let control = &config.control;
+        let key = &control.disconnect;
+        let wild = key.split('.').any(|word| word == "*" || word == "#");
+        self.must(
+            !wild && key.len() <= LONGEST_NAME,
+            "control.disconnect",
+            "must be one routing key of at most 255 bytes",
+        );
+        let named = (1..=LONGEST_NAME).contains(&control.stream.len()) && !control.stream.starts_with("amq.");
+        self.must(named, "control.stream", "must be a queue's name of 1 to 255 bytes that does not start with `amq.`");
+        self.must(control.stream != config.history.stream, "control.stream", "must differ from history.stream");
+        self.must(!control.remember.0.is_zero(), "control.remember", "must be longer than 0");
+        self.must(control.max_bytes.as_u64() > 0, "control.max_bytes", "must be more than 0");
+        self.positive("control.max_revoked", control.max_revoked);
     }
 
     fn broker(&mut self, broker: &BrokerConfig) {

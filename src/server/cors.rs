@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 use super::CorsConfig;
 use super::body::Body;
 
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
 
 #[derive(Clone, Debug)]
 pub(crate) struct Cors {
@@ -87,7 +87,7 @@ impl Cors {
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
             headers.insert(
                 ACCESS_CONTROL_ALLOW_HEADERS,
-                HeaderValue::from_static("Authorization, Cache-Control, Last-Event-ID, X-Request-Id"),
+                HeaderValue::from_static("Authorization, Cache-Control, Content-Type, Last-Event-ID, X-Request-Id"),
             );
             headers.insert(ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
         }

@@ -59,6 +59,14 @@ impl Endpoints {
     }
 }
 
+impl Endpoints {
+    /// Whether `path` is where an endpoint's streams are renewed: `/token` behind its own path.
+    pub(crate) fn claim_renewal(&self, path: &str) -> bool {
+        path.strip_suffix("/token")
+            .is_some_and(|parent| self.endpoints.iter().any(|endpoint| endpoint.parent == parent))
+    }
+}
+
 impl Endpoint {
     /// Channels that come without being asked for, as far as they are granted.
     pub(crate) const fn channels(&self) -> &Arc<[ChannelName]> {

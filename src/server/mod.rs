@@ -9,6 +9,7 @@ mod endpoint;
 mod fallback;
 mod listener;
 mod problem;
+mod renewal;
 mod scan;
 mod site;
 mod socket;

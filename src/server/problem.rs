@@ -47,6 +47,20 @@ impl Problem {
         "more channels were asked for than one stream may have",
     );
 
+    pub(crate) const RENEWAL_INVALID: Self = Self::new(
+        StatusCode::BAD_REQUEST,
+        "renewal_invalid",
+        "a stream is renewed with a JSON object of connectionId and token",
+    );
+    pub(crate) const RENEWAL_MISMATCH: Self =
+        Self::new(StatusCode::FORBIDDEN, "user_mismatch", "the new token is not of the stream's user");
+    pub(crate) const CONNECTION_UNKNOWN: Self =
+        Self::new(StatusCode::NOT_FOUND, "connection_unknown", "no stream with this connectionId is open here");
+    pub(crate) const RENEWAL_BUSY: Self = Self::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "renewal_busy",
+        "the stream could not be renewed in time; please try again shortly",
+    );
     pub(crate) const AMBIGUOUS: Self =
         Self::new(StatusCode::BAD_REQUEST, "request_ambiguous", "the request can be read in more than one way");
     pub(crate) const CONNECT_REFUSED: Self =

@@ -18,9 +18,9 @@ use super::endpoint::{Claimed, Endpoints, Wishes, channels};
 use super::fallback::{Answer, Fallback, Responder};
 use super::problem::{Problem, unauthorized};
 use super::{CorsConfig, EndpointConfig};
-use crate::auth::{AuthConfig, Authenticator, Identity, credentials};
+use crate::auth::{AuthConfig, AuthError, Authenticator, Credentials, Identity, credentials};
 use crate::event::UserId;
-use crate::hub::{Beginning, Refused, Shard, Standing, StreamConfig, Subscription};
+use crate::hub::{Beginning, Orders, Refused, Shard, Standing, StreamConfig, Subscription};
 use crate::proxy::{Peer, Tunnel};
 use crate::{sse, telemetry};
 
@@ -33,8 +33,9 @@ const MAX_REQUEST_ID: usize = 128;
 pub struct Site {
     endpoints: Endpoints,
     cors: Cors,
-    auth: AuthConfig,
+    pub(super) auth: AuthConfig,
     authenticator: Authenticator,
+    pub(super) orders: Orders,
     stream: StreamConfig,
     fallback: Option<Arc<dyn Fallback>>,
 }
@@ -55,6 +56,7 @@ impl Site {
         cors: &CorsConfig,
         auth: &AuthConfig,
         authenticator: Authenticator,
+        orders: Orders,
         stream: &StreamConfig,
         fallback: Option<Arc<dyn Fallback>>,
     ) -> Self {
@@ -63,6 +65,7 @@ impl Site {
             cors: Cors::new(cors),
             auth: auth.clone(),
             authenticator,
+            orders,
             stream: stream.clone(),
             fallback,
         }
@@ -88,6 +91,12 @@ impl Site {
         let (mut response, tunnel) = if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
             // RFC 9112 §3.2.
             (Problem::HOST_MISSING.into_response(), None)
+        } else if request.method() == Method::POST && self.endpoints.claim_renewal(path) {
+            let (head, body) = request.into_parts();
+            let renewed = self.renew(&head, body).await;
+            let mut response = renewed.unwrap_or_else(|refusal| refusal.into_response(&request_id));
+            self.cors.apply(&head.headers, response.headers_mut());
+            (response, None)
         } else if let Some(claimed) = self.endpoints.claim(path) {
             let mut response = self.endpoint(shard, &claimed, &request, &request_id, peer);
             self.cors.apply(request.headers(), response.headers_mut());
@@ -126,21 +135,25 @@ impl Site {
         }
         let now = SystemTime::now();
         let identity = match credentials(request.headers(), request.uri().query(), &self.auth)
-            .and_then(|credentials| self.authenticator.authenticate(credentials.as_ref(), now))
+            .and_then(|credentials| self.authenticate(credentials.as_ref(), now))
         {
             Ok(identity) => identity,
-            Err(error) => {
-                telemetry::stream::auth_failed(error.reason());
-                telemetry::stream::refused("unauthorized");
-                tracing::debug!(request = request_id.to_str().unwrap_or_default(), reason = error.reason(), "refused");
-                return unauthorized(error);
-            }
+            Err(error) => return refuse_token(error, request_id),
         };
         match self.subscription(claimed, request, peer, &identity, now) {
             Ok(_) if head_only => event_stream(Body::empty()),
             Ok((subscription, beginning)) => open(shard, &subscription, beginning, request_id),
             Err(problem) => refuse(problem),
         }
+    }
+
+    /// Who the bearer of `credentials` is.
+    pub(super) fn authenticate(
+        &self,
+        credentials: Option<&Credentials>,
+        now: SystemTime,
+    ) -> Result<Identity, AuthError> {
+        self.authenticator.authenticate(credentials, now)
     }
 
     /// What the request asks for as far as its identity allows it, and where it resumes.
@@ -161,10 +174,7 @@ impl Site {
         let channels = channels(asked.as_deref(), claimed.endpoint.channels(), identity)?;
         // The header wins: a browser sets it when it reconnects, with the query still as the page wrote it.
         let header = request.headers().get(LAST_EVENT_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-        // A time too far off to be told is no end.
-        let expires = identity
-            .expires()
-            .and_then(|at| Instant::now().checked_add(at.duration_since(now).unwrap_or(Duration::ZERO)));
+        let expires = remaining(identity, now, Instant::now());
         let standing = Standing {
             identity: identity.clone(),
             asked,
@@ -182,6 +192,11 @@ impl Site {
         let last_event_id = header.filter(|id| !id.is_empty()).or_else(|| wishes.last_event_id.clone());
         Ok((subscription, beginning(last_event_id.as_deref(), &wishes, now)))
     }
+}
+
+/// When a stream of `identity` ends on the clock of streams. A time too far off to be told is no end.
+pub(super) fn remaining(identity: &Identity, now: SystemTime, instant: Instant) -> Option<Instant> {
+    identity.expires().and_then(|at| instant.checked_add(at.duration_since(now).unwrap_or(Duration::ZERO)))
 }
 
 /// Where the stream begins. An id wins: a browser that reconnects sends it beside the query of its first request.
@@ -226,7 +241,14 @@ fn without_body(mut response: Response<Body>) -> Response<Body> {
     response.map(|_left_out| Body::empty())
 }
 
-fn refuse(problem: Problem) -> Response<Body> {
+pub(super) fn refuse_token(error: AuthError, request_id: &HeaderValue) -> Response<Body> {
+    telemetry::stream::auth_failed(error.reason());
+    telemetry::stream::refused("unauthorized");
+    tracing::debug!(request = request_id.to_str().unwrap_or_default(), reason = error.reason(), "refused");
+    unauthorized(error)
+}
+
+pub(super) fn refuse(problem: Problem) -> Response<Body> {
     telemetry::stream::refused(problem.code);
     problem.into_response()
 }

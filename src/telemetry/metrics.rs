@@ -58,6 +58,14 @@ fn describe() {
     describe_counter!("sse_replayed_events_total", "Events replayed to resumed streams");
     describe_counter!("sse_gaps_total", "Gaps announced, by reason");
     describe_counter!("auth_failures_total", "Requests without an acceptable token, by reason");
+    describe_gauge!("auth_revocations", "Tokens and sessions that are refused since they were revoked");
+    describe_counter!(
+        "auth_revocations_forgotten_total",
+        "Revocations that were forgotten before their end, for there were more than control.max_revoked"
+    );
+    describe_counter!("sse_disconnected_total", "Streams ended by an order");
+    describe_counter!("control_orders_total", "Orders that the application published, by outcome");
+    describe_gauge!("control_connected", "1 while the application's orders are being consumed, 0 otherwise");
     describe_gauge!("amqp_connected", "1 while messages are being consumed, 0 otherwise");
     describe_counter!("amqp_deliveries_total", "Messages that the source handed over");
     describe_counter!(

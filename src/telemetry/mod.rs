@@ -1,6 +1,7 @@
 //! Tracing set-up, and every metric's name in one place with a function for each thing that happens.
 
 pub mod amqp;
+pub mod auth;
 mod log;
 mod metrics;
 pub mod proxy;

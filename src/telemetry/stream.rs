@@ -91,6 +91,11 @@ pub fn stuck() {
     counter!("sse_connection_errors_total", "error_type" => "write_timeout").increment(1);
 }
 
+/// So many streams were ended by an order.
+pub fn disconnected(streams: usize) {
+    counter!("sse_disconnected_total").increment(streams as u64);
+}
+
 pub fn replayed(events: usize) {
     counter!("sse_replayed_events_total").increment(events as u64);
 }

@@ -5,11 +5,12 @@ use std::fmt;
 use crate::source::Source;
 
 /// Each room uses only rooms of the lines above its own; those of one line never name each other.
-const ORDER: [&[&str]; 9] = [
+const ORDER: [&[&str]; 10] = [
     &["lib", "event", "setting", "topic"],
     &["shutdown", "telemetry"],
     &["routing", "sse", "auth", "proxy"],
     &["hub"],
+    &["control"],
     &["broker", "server"],
     &["config"],
     &["app"],

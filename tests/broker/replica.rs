@@ -61,7 +61,7 @@ impl Replica {
         };
         let table = Arc::new(MappingTable::compile(&[mapping], "app-").expect("a sound mapping"));
         let link = Link::new(config, history, table.binding_keys()).expect("a sound config");
-        let (replay, task) = link.replay(&table).expect("a stream has a past");
+        let (replay, task) = link.replay(&table, "").expect("a stream has a past");
         // Tests read one stream after the other.
         let limits = StreamConfig {
             queue_events: 10_000,

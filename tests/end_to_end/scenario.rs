@@ -63,6 +63,16 @@ impl Scenario {
         self.server = Server::start_at(&self.config, &address).await;
     }
 
+    /// The configuration of the program.
+    pub fn config(&self) -> &str {
+        &self.config
+    }
+
+    /// Starts a second process with the same configuration.
+    pub async fn replica(&self) -> Server {
+        Server::start(&self.config).await
+    }
+
     /// The stream of `user` at `/events`, with its `connected` message still to come.
     pub async fn open(&self, user: &str) -> EventStream {
         self.open_at("/events", &self.issuer.token(user)).await

@@ -120,6 +120,16 @@ fn names_are_ones_that_can_be_sent() {
 }
 
 #[test]
+fn orders_have_one_routing_key_and_a_stream_of_their_own() {
+    assert_eq!(keys(|config| config.control.disconnect = "a.control".into()), [""; 0]);
+    assert_eq!(keys(|config| config.control.disconnect = "a.#".into()), ["control.disconnect"]);
+    assert_eq!(keys(|config| config.control.stream.clone_from(&config.history.stream)), ["control.stream"]);
+    assert_eq!(keys(|config| config.control.stream.clear()), ["control.stream"]);
+    assert_eq!(keys(|config| config.control.max_revoked = 0), ["control.max_revoked"]);
+    assert_eq!(keys(|config| config.control.remember = Span::from_secs(0)), ["control.remember"]);
+}
+
+#[test]
 fn no_two_endpoints_claim_the_same_request() {
     let paths = |paths: &[&str]| {
         keys(|config| {
