@@ -10,3 +10,4 @@ mod refusal;
 mod replica;
 mod stream;
 mod tls;
+mod unreadable;

@@ -1,6 +1,5 @@
 //! The history on a RabbitMQ stream: what a browser gets from replicas that come, go and share nothing but the broker.
 
-use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
@@ -15,7 +14,7 @@ use crate::rabbitmq::{self, Node};
 use crate::replica::{Replica, history};
 
 /// Publishes to each of `keys` in order, on one connection.
-async fn publish(config: &BrokerConfig, keys: impl IntoIterator<Item = &str>) {
+pub(crate) async fn publish(config: &BrokerConfig, keys: impl IntoIterator<Item = &str>) {
     let connection =
         Connection::connect(config.urls[0].expose(), ConnectionProperties::default()).await.expect("a broker");
     let channel = connection.create_channel().await.expect("a channel");
@@ -32,7 +31,7 @@ async fn publish(config: &BrokerConfig, keys: impl IntoIterator<Item = &str>) {
 }
 
 /// Every name of a stream's events until `last` came.
-async fn until(stream: &mut crate::replica::Reader, last: &str) -> Vec<String> {
+pub(crate) async fn until(stream: &mut crate::replica::Reader, last: &str) -> Vec<String> {
     let mut names = Vec::new();
     while names.last().is_none_or(|name| name != last) {
         names.push(stream.next().await.name);
@@ -40,15 +39,7 @@ async fn until(stream: &mut crate::replica::Reader, last: &str) -> Vec<String> {
     names
 }
 
-/// Publishes with a routing key that is not UTF-8, which no Rust client would.
-fn publish_unreadable(config: &BrokerConfig) {
-    let mut command = std::process::Command::new("amqp-publish");
-    command.args(["--url", config.urls[0].expose(), "--exchange", &config.exchange, "--body", "{}", "--routing-key"]);
-    command.arg(std::ffi::OsStr::from_bytes(b"user.1.\xff\xfe"));
-    assert!(command.status().expect("amqp-publish (package amqp-tools) is installed").success());
-}
-
-async fn delete_stream(node: &Node, vhost: &str) {
+pub(crate) async fn delete_stream(node: &Node, vhost: &str) {
     let delete = format!(
         "[rabbit_amqqueue:delete(Q, false, false, <<\"test\">>) || Q <- rabbit_amqqueue:list(<<\"{vhost}\">>)]."
     );
@@ -237,29 +228,6 @@ async fn what_retention_removed_is_one_gap_and_the_rest_follows() {
     assert!(first > 0 && rest.len() > 1, "{rest:?}");
     let expected: Vec<String> = (first..60).map(|number| format!("e{number}")).collect();
     assert_eq!(rest, expected);
-    replica.stop().await;
-}
-
-#[tokio::test]
-async fn a_message_that_cannot_be_read_is_stepped_over_and_told_as_a_gap() {
-    let node = Node::shared().await;
-    let config = config(&node.vhost("stream-poison").await);
-    let small = HistoryConfig { memory: ByteSize::b(1), ..history() };
-    let replica = Replica::up(&config, &small).await;
-    let mut stream = replica.open(Beginning::Now).await;
-    let start = stream.id.clone();
-    publish(&config, ["user.1.a"]).await;
-    assert_eq!(stream.next().await.name, "a");
-    publish_unreadable(&config);
-    publish_unreadable(&config);
-    publish(&config, ["user.1.b"]).await;
-    let gap = stream.next().await;
-    assert!(gap.name == "gap" && gap.data.contains("unreadable"), "{gap:?}");
-    assert_eq!(stream.next().await.name, "b");
-    // Whoever comes back from before it is told the same.
-    let mut late = replica.open(Beginning::After(start)).await;
-    assert!(late.resumed);
-    assert_eq!([late.next().await.name, late.next().await.name, late.next().await.name], ["a", "gap", "b"]);
     replica.stop().await;
 }
 

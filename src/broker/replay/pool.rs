@@ -1,4 +1,4 @@
-//! The pool: at most so many readers at once on one connection, and who shares which.
+//! The pool: at most so many readers at once, each on a connection of its own, and who shares which.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use super::super::backoff::Backoff;
 use super::super::dial::{Dialer, Wire};
 use super::super::failure::Failure;
 use super::super::pipeline::Sieve;
-use super::reader::{Outcome, Reader};
+use super::reader::{Line, Outcome, Reader};
 use super::request::Request;
 use crate::hub::HistoryConfig;
 
@@ -24,8 +24,10 @@ const JOIN_WINDOW: u64 = 20_000;
 const JOINING: usize = 4096;
 /// Requests that were put aside are looked at this often.
 const LOOK: Duration = Duration::from_millis(100);
-/// A connection that nobody reads on is closed after this time.
+/// Connections that nobody reads on are closed after this time.
 const UNUSED_LIMIT: Duration = Duration::from_secs(60);
+/// Wait after something unreadable: it says nothing against the broker, and others wait as well.
+const POISON_INTERVAL: Duration = Duration::from_millis(100);
 /// First and longest wait after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -42,7 +44,8 @@ pub(super) struct Pool {
     waiting: Vec<Request>,
     running: Vec<Running>,
     readers: JoinSet<Outcome>,
-    wire: Option<Arc<Wire>>,
+    /// Connections on which nobody reads.
+    idle: Vec<Wire>,
     last_used: Instant,
     backoff: Backoff,
     not_before: Instant,
@@ -76,7 +79,7 @@ impl Pool {
             waiting: Vec::new(),
             running: Vec::new(),
             readers: JoinSet::new(),
-            wire: None,
+            idle: Vec::new(),
             last_used: now,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             not_before: now,
@@ -94,33 +97,40 @@ impl Pool {
                     self.waiting.append(&mut batch);
                 }
                 Some(outcome) = self.readers.join_next() => self.ended(outcome),
-                _ = look.tick(), if !self.waiting.is_empty() || self.wire.is_some() => {}
+                _ = look.tick(), if !self.waiting.is_empty() || !self.idle.is_empty() => {}
             }
-            self.schedule().await;
+            self.schedule(Instant::now());
         }
     }
 
     fn ended(&mut self, outcome: Result<Outcome, tokio::task::JoinError>) {
         // A reader that panicked has dropped its requests, whose streams come back.
-        let Ok(Outcome { left, failure }) = outcome else { return };
+        let Ok(Outcome { left, wire }) = outcome else { return };
         self.waiting.extend(left);
         self.last_used = Instant::now();
-        match failure {
-            None => self.backoff.reset(),
-            Some(failure) => self.failed(&failure),
+        match wire {
+            Ok(wire) => {
+                self.idle.push(wire);
+                self.backoff.reset();
+            }
+            Err(failure) => self.failed(self.last_used, &failure),
         }
     }
 
-    fn failed(&mut self, failure: &Failure) {
+    fn failed(&mut self, now: Instant, failure: &Failure) {
         tracing::debug!(%failure, "the past cannot be read, trying again");
-        self.wire = None;
-        self.not_before = Instant::now() + self.backoff.wait();
+        if matches!(failure, Failure::Poison) {
+            self.not_before = self.not_before.max(now + POISON_INTERVAL);
+        } else if now >= self.not_before {
+            // Readers that fail together fail once.
+            self.not_before = now + self.backoff.wait();
+        }
     }
 
     /// Has each waiting request join a reader or start one, as far as that is allowed.
-    async fn schedule(&mut self) {
-        let now = Instant::now();
+    fn schedule(&mut self, now: Instant) {
         self.running.retain(|reader| !reader.joining.is_closed());
+        self.idle.retain(|wire| wire.connection.status().connected());
         self.waiting.retain(|request| !request.is_gone(now));
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting = waiting.into_iter().filter_map(|request| join(&self.running, request)).collect();
@@ -128,27 +138,15 @@ impl Pool {
             && now >= self.not_before
             && self.waiting.iter().any(Request::is_ready)
         {
-            match self.connected().await {
-                Ok(wire) => self.start_reader(wire),
-                Err(failure) => return self.failed(&failure),
-            }
+            self.start_reader();
         }
-        if self.readers.is_empty() && self.last_used.elapsed() > UNUSED_LIMIT {
-            self.wire = None;
+        if self.readers.is_empty() && now.saturating_duration_since(self.last_used) > UNUSED_LIMIT {
+            self.idle.clear();
         }
-    }
-
-    async fn connected(&mut self) -> Result<Arc<Wire>, Failure> {
-        if let Some(wire) = self.wire.as_ref().filter(|wire| wire.connection.status().connected()) {
-            return Ok(Arc::clone(wire));
-        }
-        let wire = Arc::new(self.dialer.dial(&self.endpoints.rotate()).await?);
-        self.wire = Some(Arc::clone(&wire));
-        Ok(wire)
     }
 
     /// Starts a reader for the oldest place that is waited for, and all that are not far behind it.
-    fn start_reader(&mut self, wire: Arc<Wire>) {
+    fn start_reader(&mut self) {
         let Some(first) = self.waiting.iter().filter(|request| request.is_ready()).map(Request::offset).min() else {
             return;
         };
@@ -156,7 +154,8 @@ impl Pool {
         let mut alone = false;
         let (chosen, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|request| match first {
             None => request.offset().is_none() && request.is_ready() && !std::mem::replace(&mut alone, true),
-            Some(first) => request.is_ready() && request.offset().is_some_and(|at| at - first <= JOIN_WINDOW),
+            // One that has become ready since may stand before the first.
+            Some(first) => request.is_ready() && request.offset().is_some_and(|at| is_near(first, at)),
         });
         self.waiting = waiting;
         self.last_used = Instant::now();
@@ -165,7 +164,6 @@ impl Pool {
         let position = Arc::new(AtomicU64::new(u64::MAX));
         self.running.push(Running { joining, position: Arc::clone(&position) });
         let reader = Reader {
-            wire,
             stream: self.stream.clone(),
             sieve: self.sieve.clone(),
             requests: chosen,
@@ -174,8 +172,17 @@ impl Pool {
             position,
             setup_limit: self.setup_limit,
         };
-        self.readers.spawn(reader.run());
+        let line = match self.idle.pop() {
+            Some(wire) => Line::Open(wire),
+            None => Line::Dial(Arc::clone(&self.dialer), self.endpoints.rotate()),
+        };
+        self.readers.spawn(reader.run(line));
     }
+}
+
+/// Whether a reader comes from `position` to `at` soon.
+fn is_near(position: u64, at: u64) -> bool {
+    at.checked_sub(position).is_some_and(|distance| distance <= JOIN_WINDOW)
 }
 
 /// Gives `request` to a reader that comes by its place soon; gives it back when there is none.
@@ -184,7 +191,7 @@ fn join(running: &[Running], mut request: Request) -> Option<Request> {
     request.attach();
     for reader in running {
         let position = reader.position.load(Ordering::Acquire);
-        if position < at && at - position <= JOIN_WINDOW {
+        if position < at && is_near(position, at) {
             match reader.joining.try_send(request) {
                 Ok(()) => return None,
                 Err(full) => request = full.into_inner(),

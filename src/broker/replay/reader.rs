@@ -12,8 +12,9 @@ use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::super::address::Address;
 use super::super::decode;
-use super::super::dial::Wire;
+use super::super::dial::{Dialer, Wire};
 use super::super::failure::{Failure, Step};
 use super::super::pipeline::Sieve;
 use super::super::stream::{Probe, id_of, is_marker};
@@ -22,7 +23,7 @@ use crate::hub::{Archived, Past};
 
 /// Deliveries of one piece, and bytes after which it is closed.
 const PIECE_DELIVERIES: usize = 128;
-const PIECE_BYTES: usize = 256 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 const PREFETCH: u16 = 256;
 /// A reader that has nothing to do looks this often whether it is still needed.
 const IDLE: Duration = Duration::from_millis(500);
@@ -33,7 +34,6 @@ const DOUBT: Duration = Duration::from_secs(3);
 
 /// A reader's work, from its first delivery to the last request.
 pub(super) struct Reader {
-    pub(super) wire: Arc<Wire>,
     pub(super) stream: ShortString,
     pub(super) sieve: Sieve,
     pub(super) requests: Vec<Request>,
@@ -46,10 +46,25 @@ pub(super) struct Reader {
     pub(super) setup_limit: Duration,
 }
 
-/// How a reader ended: what it leaves to another one, and why.
+/// A reader's connection. No other reads on it: who is to blame when something unreadable ends it is then beyond doubt.
+pub(super) enum Line {
+    Open(Wire),
+    Dial(Arc<Dialer>, Address),
+}
+
+impl Line {
+    async fn open(self) -> Result<Wire, Failure> {
+        match self {
+            Self::Open(wire) => Ok(wire),
+            Self::Dial(dialer, address) => dialer.dial(&address).await,
+        }
+    }
+}
+
+/// How a reader ended: what it leaves to another one, and its connection or why that is of no use any more.
 pub(super) struct Outcome {
     pub(super) left: Vec<Request>,
-    pub(super) failure: Option<Failure>,
+    pub(super) wire: Result<Wire, Failure>,
 }
 
 /// The deliveries of one piece so far.
@@ -62,28 +77,31 @@ struct Piece {
 }
 
 impl Reader {
-    pub(super) async fn run(mut self) -> Outcome {
-        let failure = self.read().await.err();
+    pub(super) async fn run(mut self, line: Line) -> Outcome {
+        let wire = match line.open().await {
+            Ok(wire) => self.read(&wire).await.map(|()| wire),
+            Err(failure) => Err(failure),
+        };
         // What is sent from now on comes back to the pool.
         self.joining.close();
         while let Ok(request) = self.joining.try_recv() {
             self.requests.push(request);
         }
+        let position = self.position.load(Ordering::Acquire);
         let mut left = self.requests;
         for request in &mut left {
-            if matches!(failure, Some(Failure::Poison)) {
-                request.poisoned();
-            } else {
-                request.rewind();
+            request.rewind();
+            if matches!(wire, Err(Failure::Poison)) {
+                request.poisoned(position);
             }
         }
-        Outcome { left, failure }
+        Outcome { left, wire }
     }
 
     /// Reads until nobody needs it any more.
-    async fn read(&mut self) -> Result<(), Failure> {
+    async fn read(&mut self, wire: &Wire) -> Result<(), Failure> {
         let (channel, mut consumer) =
-            timeout(self.setup_limit, self.attach()).await.unwrap_or(Err(Failure::Timeout))?;
+            timeout(self.setup_limit, self.attach(wire)).await.unwrap_or(Err(Failure::Timeout))?;
         let (mut piece, mut quiet_since) = (Piece::default(), Instant::now());
         loop {
             let delivery = tokio::select! {
@@ -99,19 +117,22 @@ impl Reader {
             match delivery {
                 Some(delivery) => {
                     quiet_since = Instant::now();
-                    self.take(&mut piece, delivery).await?;
-                    while piece.has_room()
+                    let mut taken = self.take(&mut piece, delivery).await;
+                    while taken.is_ok()
+                        && piece.has_room()
                         && let Some(Some(delivery)) = consumer.next().now_or_never()
                     {
-                        self.take(&mut piece, delivery).await?;
+                        taken = self.take(&mut piece, delivery).await;
                     }
+                    // Before what ends the connection came what counts as read.
                     self.hand_out(&mut piece).await;
+                    taken?;
                     let tag = std::mem::take(&mut piece.tag);
                     // It fails only when the channel is gone; the consumer then says why.
                     let _ = channel.basic_ack(tag, BasicAckOptions { multiple: true }).await;
                 }
                 None if quiet_since.elapsed() > DOUBT => {
-                    self.doubt().await?;
+                    self.doubt(wire).await?;
                     quiet_since = Instant::now();
                 }
                 // Whoever still has something to take must not keep the reader from others.
@@ -137,21 +158,21 @@ impl Reader {
         }
     }
 
-    async fn attach(&mut self) -> Result<(Channel, Consumer), Failure> {
+    async fn attach(&mut self, wire: &Wire) -> Result<(Channel, Consumer), Failure> {
         let since = self.requests.iter().find_map(Request::since);
         let start = match since {
-            Some(time) => self.begin_since(time).await?,
+            Some(time) => self.begin_since(wire, time).await?,
             None => self.requests.iter_mut().map(Request::attach).min().unwrap_or_default(),
         };
         self.position.store(start, Ordering::Release);
-        let probe = Probe { wire: &self.wire, stream: &self.stream };
+        let probe = Probe { wire, stream: &self.stream };
         probe.attach(AMQPValue::LongLongInt(start.cast_signed()), PREFETCH).await
     }
 
     /// Finds the offset for a time, and whether everything since then is still there. A chunk of the stream is the unit:
     /// a little more than was asked for may come.
-    async fn begin_since(&mut self, time: SystemTime) -> Result<u64, Failure> {
-        let probe = Probe { wire: &self.wire, stream: &self.stream };
+    async fn begin_since(&mut self, wire: &Wire, time: SystemTime) -> Result<u64, Failure> {
+        let probe = Probe { wire, stream: &self.stream };
         let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let word = |word: &str| AMQPValue::LongString(word.into());
         let oldest = probe.first(word("first"), OWED_LIMIT).await?;
@@ -164,10 +185,10 @@ impl Reader {
         let (Some(oldest), Some(found)) = (oldest, found) else { return Err(Failure::Timeout) };
         let whole = oldest.position.offset == 0 || found.position.offset > oldest.position.offset;
         let missing = (!whole).then_some(super::super::stream::TOO_OLD);
-        let requests = std::mem::take(&mut self.requests);
-        for mut request in requests {
+        let deadline = Instant::now() + STALL;
+        for mut request in std::mem::take(&mut self.requests) {
             let told = request.begin_at(found, missing);
-            self.settle(told, request).await;
+            self.settle(told, request, deadline).await;
         }
         Ok(found.position.offset)
     }
@@ -204,9 +225,10 @@ impl Reader {
         // Those who are told of a gap have what came before it as well.
         let past: Arc<[Past]> = std::mem::take(piece).past.into();
         self.send_all(&past).await;
+        let deadline = Instant::now() + STALL;
         for (mut request, (_, message)) in telling.into_iter().zip(told) {
-            match request.send_past(&past, Instant::now() + STALL).await {
-                Sent::Yes => self.settle(message, request).await,
+            match request.send_past(&past, deadline).await {
+                Sent::Yes => self.settle(message, request, deadline).await,
                 Sent::Stalled => self.set_aside(request),
                 Sent::Gone => {}
             }
@@ -214,8 +236,8 @@ impl Reader {
     }
 
     /// Tells `request` something and keeps it if it goes on.
-    async fn settle(&mut self, message: Archived, mut request: Request) {
-        match request.tell(message).await {
+    async fn settle(&mut self, message: Archived, mut request: Request, deadline: Instant) {
+        match request.tell(message, deadline).await {
             Sent::Yes => self.requests.push(request),
             Sent::Stalled => self.set_aside(request),
             Sent::Gone => {}
@@ -256,13 +278,14 @@ impl Reader {
 
     /// Nothing comes although somebody waits for a delivery that was there: the stream is another one, and shorter, or its
     /// replica here is behind.
-    async fn doubt(&mut self) -> Result<(), Failure> {
-        let probe = Probe { wire: &self.wire, stream: &self.stream };
+    async fn doubt(&mut self, wire: &Wire) -> Result<(), Failure> {
+        let probe = Probe { wire, stream: &self.stream };
         let newest = timeout(self.setup_limit, probe.newest(OWED_LIMIT)).await.unwrap_or(Err(Failure::Timeout))?;
+        let deadline = Instant::now() + STALL;
         for request in std::mem::take(&mut self.requests) {
             let beyond = newest.is_none_or(|newest| request.offset().is_some_and(|at| at > newest.position.offset));
             if request.is_owed() && beyond {
-                self.settle(Archived::Unknown, request).await;
+                self.settle(Archived::Unknown, request, deadline).await;
             } else {
                 self.requests.push(request);
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::Sender;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 
 use super::super::stream::{Cursor, Verdict};
 use crate::event::EventId;
@@ -115,9 +115,12 @@ impl Request {
         }
     }
 
-    /// The connection ended by something that cannot be read.
-    pub(super) fn poisoned(&mut self) {
-        if let Place::At { cursor, .. } = &mut self.place {
+    /// Its reader's connection was ended by something that cannot be read, after the reader had come to `position`. Whose
+    /// place is elsewhere has not come that far.
+    pub(super) fn poisoned(&mut self, position: u64) {
+        if let Place::At { cursor, .. } = &mut self.place
+            && cursor.stands_at(position)
+        {
             cursor.poisoned();
         }
     }
@@ -131,16 +134,16 @@ impl Request {
     }
 
     /// Sends what `judge` or `begin_at` gave.
-    pub(super) async fn tell(&mut self, piece: Archived) -> Sent {
+    pub(super) async fn tell(&mut self, piece: Archived, deadline: Instant) -> Sent {
         let up_to = match &piece {
             Archived::After(id) | Archived::Gap { to: id, .. } => *id,
             Archived::Unknown | Archived::Deliveries(_) => {
                 // Nothing follows it, whether it was taken or not.
-                let _ = timeout(STALL, self.pieces.send(piece)).await;
+                let _ = timeout_at(deadline.into(), self.pieces.send(piece)).await;
                 return Sent::Gone;
             }
         };
-        let sent = self.send(piece, up_to, Instant::now() + STALL).await;
+        let sent = self.send(piece, up_to, deadline).await;
         self.started |= sent == Sent::Yes;
         sent
     }

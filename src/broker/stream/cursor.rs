@@ -59,10 +59,19 @@ impl Cursor {
     pub(in super::super) fn attach(&mut self) -> u64 {
         self.confirmed = false;
         self.progressed = false;
+        self.entrance()
+    }
+
+    const fn entrance(&self) -> u64 {
         match self.poison.skip {
             0 => self.last.position.offset,
             skip => self.last.position.offset + 1 + skip,
         }
+    }
+
+    /// Whether what comes after `position`, where a reader attached or what it read last, comes next for this place as well.
+    pub(in super::super) const fn stands_at(&self, position: u64) -> bool {
+        self.last.position.offset == position || (!self.confirmed && self.entrance() == position)
     }
 
     /// Whether the broker owes a delivery at once. It does not where the reader stepped over what may be the newest.
@@ -190,5 +199,18 @@ mod tests {
         assert_eq!(cursor.judge(id(58)), Verdict::Overlap);
         assert_eq!(cursor.judge(id(59)), Verdict::Confirmed);
         assert_eq!(cursor.judge(id(60)), Verdict::Next);
+    }
+
+    #[test]
+    fn only_the_place_before_which_a_reader_stopped_has_what_stopped_it_in_its_way() {
+        let (mut here, mut ahead) = (Cursor::new(id(10), 1), Cursor::new(id(20), 1));
+        assert_eq!([here.attach(), ahead.attach()], [10, 20]);
+        assert!(here.stands_at(10) && !ahead.stands_at(10), "before anything was read");
+        here.judge(id(10));
+        here.judge(id(11));
+        assert!(here.stands_at(11) && !here.stands_at(10) && !ahead.stands_at(11));
+        here.poisoned();
+        assert_eq!(here.attach(), 13);
+        assert!(here.stands_at(13), "where it attaches beyond what it steps over");
     }
 }
