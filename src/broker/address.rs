@@ -60,6 +60,12 @@ impl Address {
         Ok(Self { tls, host, port, vhost, user: credential(user)?, password: credential(password)? })
     }
 
+    /// As `Display` has it, with the user and asterisks for the password.
+    fn masked(&self) -> String {
+        let user = percent_encoding::utf8_percent_encode(self.user.expose(), percent_encoding::NON_ALPHANUMERIC);
+        self.to_string().replacen("://", &format!("://{user}:***@"), 1)
+    }
+
     /// The form that lapin takes. The heartbeat is in seconds.
     pub(super) fn to_uri(&self, heartbeat: u16) -> AMQPUri {
         AMQPUri {
@@ -85,6 +91,12 @@ impl fmt::Display for Address {
         let vhost = percent_encoding::utf8_percent_encode(&self.vhost, percent_encoding::NON_ALPHANUMERIC);
         write!(f, "{scheme}://{}{}{}:{}/{vhost}", brackets.0, self.host, brackets.1, self.port)
     }
+}
+
+/// An AMQP URI as it may be shown; all of one that cannot be read is asterisks, for any part may be the password.
+#[must_use]
+pub fn masked(uri: &Secret) -> String {
+    Address::parse(uri.expose()).map_or_else(|_| "***".to_owned(), |address| address.masked())
 }
 
 fn host_and_port(place: &str, default_port: u16) -> Result<(String, u16), &'static str> {

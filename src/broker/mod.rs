@@ -21,6 +21,7 @@ mod stream;
 mod throttle;
 mod topology;
 
+pub use address::masked;
 pub use config::BrokerConfig;
 pub use exchange::{Exchange, ExchangeHandle, Full};
 pub use failure::Failure;

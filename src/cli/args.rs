@@ -38,12 +38,23 @@ pub enum Command {
     Dev(DevArgs),
     /// List every fault of the configuration at once; exit code 2 if there is one
     Check(ConfigArgs),
+    /// Show the settings in effect, or what settings there are
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print a token signed with a configured secret
     Token(TokenArgs),
     /// Publish one message to the configured exchange
     Publish(PublishArgs),
     /// End streams on every replica, and revoke their token
     Disconnect(DisconnectArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the settings in effect, each with its source, without secrets
+    Show(RunArgs),
+    /// Print a JSON schema of the settings file, for editors
+    Schema,
 }
 
 /// Where the settings are.

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod check;
+pub mod config;
 pub mod dev;
 pub mod publish;
 pub mod token;

@@ -10,6 +10,7 @@ use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::environment::{self, Override};
+use super::lines::Lines;
 use super::shape::{Shape, dotted};
 use super::{Config, Origins, decode};
 use crate::setting::Fault;
@@ -78,11 +79,11 @@ impl Draft {
     fn compose(file: Result<Option<File>, Fault>, environment: &[(OsString, OsString)], flags: &[Flag]) -> Self {
         let shape = Shape::new();
         let mut faults = Vec::new();
-        let file = file.and_then(|file| file.map(|file| parse(&file)).transpose());
+        let file = file.and_then(|file| file.map(|file| Ok((parse(&file)?, file))).transpose());
         let readable = file.is_ok();
         let mut layers = Layers::default();
         match file {
-            Ok(Some((name, settings))) => layers.file(name, settings),
+            Ok(Some((settings, file))) => layers.file(file, settings),
             Ok(None) => {}
             Err(fault) => faults.push(fault),
         }
@@ -152,8 +153,8 @@ fn read_file(named: Option<&PathBuf>) -> Result<Option<File>, Fault> {
 }
 
 /// The tables of the file. A fault has the parser's words and the line's number but not the line, which may hold a secret.
-fn parse(file: &File) -> Result<(String, Dict), Fault> {
-    Toml::from_str::<Dict>(&file.text).map(|settings| (file.name.clone(), settings)).map_err(|error| {
+fn parse(file: &File) -> Result<Dict, Fault> {
+    Toml::from_str::<Dict>(&file.text).map_err(|error| {
         let before = error.span().and_then(|span| file.text.get(..span.start)).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         Fault::new(&file.name, format!("line {line}: {}", error.message().replace('\n', ", ")))
@@ -168,9 +169,9 @@ struct Layers {
 }
 
 impl Layers {
-    fn file(&mut self, name: String, settings: Dict) {
-        self.origins.record(&[], &Value::from(settings.clone()), &name);
-        self.merge(Layer { name, settings });
+    fn file(&mut self, file: File, settings: Dict) {
+        self.origins.record_file(&file.name, &Value::from(settings.clone()), Lines::read(&file.text));
+        self.merge(Layer { name: file.name, settings });
     }
 
     /// Puts one setting over what is there. An index changes one element, or appends the next.

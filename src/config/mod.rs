@@ -2,14 +2,18 @@
 
 mod decode;
 mod environment;
+mod lines;
 mod load;
 mod origins;
+mod schema;
 mod shape;
+mod show;
 mod unknown;
 mod validate;
 
 pub use load::{DEFAULT_FILE, Draft, Flag, Loaded, Sources};
 pub use origins::Origins;
+pub use schema::schema;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +25,9 @@ use crate::proxy::UpstreamConfig;
 use crate::routing::MappingConfig;
 use crate::server::{AdminConfig, CorsConfig, EndpointConfig, ServerConfig};
 use crate::telemetry::LogConfig;
+
+/// `config.toml` as it is shipped: every setting with its default and what it means.
+const SHIPPED: &str = include_str!("../../config.toml");
 
 /// Every setting, each with its default; one field a section of `config.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

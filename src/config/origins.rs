@@ -4,18 +4,34 @@ use std::collections::BTreeMap;
 
 use figment::value::Value;
 
+use super::lines::Lines;
 use super::shape::dotted;
 use crate::setting::Fault;
 
 /// Dotted key to the place that set it last. Defaults are not in it.
 #[derive(Clone, Debug, Default)]
-pub struct Origins(BTreeMap<String, String>);
+pub struct Origins {
+    places: BTreeMap<String, String>,
+    /// The file and its lines.
+    file: Option<(String, Lines)>,
+}
 
 impl Origins {
+    /// Records what a file sets, and on which line it does.
+    pub(super) fn record_file(&mut self, name: &str, settings: &Value, lines: Lines) {
+        self.record(&[], settings, name);
+        self.file = Some((name.to_owned(), lines));
+    }
+
     /// Records that `place` set `value` at `path`, with all that is below.
     pub(super) fn record(&mut self, path: &[String], value: &Value, place: &str) {
         if !path.is_empty() {
-            self.0.insert(dotted(path), place.to_owned());
+            self.places.insert(dotted(path), place.to_owned());
+        }
+        if let Value::Array(..) = value {
+            // A list replaces a list, whose elements may have had keys that these have not.
+            let before = format!("{}.", dotted(path));
+            self.places.retain(|key, _| !key.starts_with(&before));
         }
         let mut below = path.to_vec();
         let mut step = |segment: String, child: &Value| {
@@ -33,18 +49,21 @@ impl Origins {
     /// The place of a key; that of the table around it when the key itself is written nowhere.
     #[must_use]
     pub fn of(&self, key: &str) -> Option<&str> {
-        if let Some(place) = self.0.get(key) {
+        if let Some(place) = self.places.get(key) {
             return Some(place);
         }
         // A section may be spread over several places, one element of an array of tables hardly is.
         let (around, _) = key.rsplit_once('.')?;
         let element = around.rsplit('.').next().is_some_and(|segment| segment.parse::<usize>().is_ok());
-        if element { self.0.get(around).map(String::as_str) } else { None }
+        if element { self.places.get(around).map(String::as_str) } else { None }
     }
 
-    #[cfg(test)]
-    pub(super) fn of_exactly(&self, key: &str) -> bool {
-        self.0.contains_key(key)
+    /// The place of a key that is written itself, a file with the line; none for a default.
+    #[must_use]
+    pub fn of_exactly(&self, key: &str) -> Option<String> {
+        let place = self.places.get(key)?;
+        let line = self.file.as_ref().filter(|(name, _)| name == place).and_then(|(_, lines)| lines.of(key));
+        Some(line.map_or_else(|| place.clone(), |line| format!("{place}:{line}")))
     }
 
     /// The same fault with its place, where it has none yet and the key is written somewhere.

@@ -74,6 +74,44 @@ fn a_missing_configuration_and_an_unknown_flag_exit_with_2() {
     assert_eq!(run(&["--version"], "").0.status.code(), Some(0));
 }
 
+const SHOWN: &str = r#"
+broker.urls = ["amqp://cottontail:shown-password@127.0.0.1:1/%2f"]
+
+[[auth.issuer]]
+algorithms = ["HS256"]
+secret = "shown-secret-of-more-than-32-bytes"
+
+[[mapping]]
+routing_key = "user.{user}.#"
+user = "{user}"
+"#;
+
+#[test]
+fn the_settings_in_effect_are_shown_with_their_sources_and_without_secrets() {
+    keep_secret("broker password", "shown-password");
+    keep_secret("configured secret", "shown-secret-of-more-than-32-bytes");
+    let (output, text) = run(&["config", "show", "--listen", "127.0.0.1:1"], SHOWN);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for line in [
+        "listen = \"127.0.0.1:1\"  # --listen",
+        "threads = 0  # default",
+        "urls = [\"amqp://cottontail:***@127.0.0.1:1/%2F\"]  # config.toml:2",
+        "secret = \"***\"  # config.toml:6",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
+    }
+    let (output, text) = run(&["config", "show"], FAULTY);
+    assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true), "{text}");
+}
+
+#[test]
+fn the_schema_that_is_printed_is_the_committed_one() {
+    let (output, _) = run(&["config", "schema"], "");
+    assert_eq!(output.status.code(), Some(0));
+    let committed = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/config.schema.json")).unwrap();
+    assert!(output.stdout == committed, "run: cargo run config schema > config.schema.json");
+}
+
 #[tokio::test]
 async fn a_good_configuration_passes_the_check_and_mints_tokens_that_the_server_takes() {
     let scenario = Scenario::start().await;

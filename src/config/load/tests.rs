@@ -57,7 +57,7 @@ fn the_shipped_file_has_every_key_and_each_has_a_comment_the_first_time() {
     for key in Shape::new().keys() {
         let tables =
             ["auth.issuer", "mapping", "endpoint"].iter().find_map(|table| key.strip_prefix(&format!("{table}.0.")));
-        let written = (0..3).any(|index| origins.of_exactly(&key.replacen(".0.", &format!(".{index}."), 1)));
+        let written = (0..3).any(|index| origins.of_exactly(&key.replacen(".0.", &format!(".{index}."), 1)).is_some());
         assert!(written, "{key} is not in config.toml");
         let name = tables.unwrap_or_else(|| key.rsplit('.').next().unwrap());
         let lines: Vec<&str> = text.lines().collect();
