@@ -37,7 +37,8 @@
 //! # The end
 //!
 //! [`app::App::stop`]: not ready, then no new connections, then the streams in batches over the drain window, then what is
-//! under way, then the source, which goes on until the last stream has ended. The grace time bounds all of it.
+//! under way, then the source, which goes on until the last stream has ended. The grace time bounds all of it. The part that
+//! concerns streams may have been begun before, by `POST /drain` ([`shutdown::DrainHandle`]).
 //!
 //! # What there is not
 //!

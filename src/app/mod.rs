@@ -6,7 +6,7 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
@@ -23,11 +23,14 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::hub::{self, MAX_SHARDS, Overview, ShardSeed};
 use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, Upstream, Worker};
-use crate::shutdown::Drain;
+use crate::shutdown::{Drain, DrainHandle};
 use crate::telemetry;
 
 /// How often measured values are folded into their histograms.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// How long a drain's last streams may take to leave.
+const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// Where messages come from.
 #[derive(Debug)]
@@ -55,7 +58,6 @@ pub struct App {
     overview: Overview,
     failed: Arc<Notify>,
     drain: Drain,
-    draining: Arc<AtomicBool>,
     grace: Duration,
     stop_source: oneshot::Sender<()>,
     source: JoinHandle<()>,
@@ -129,15 +131,15 @@ impl App {
                 (exchange.status(), tokio::spawn(exchange.run(intake, stop)), None)
             }
         };
-        let draining = Arc::new(AtomicBool::new(false));
-        let upkeep = start_admin(admin_listener, &config, &overview, &draining, status)
+        let handle = drain.handle();
+        let upkeep = start_admin(admin_listener, &config, &overview, handle, status)
             .into_iter()
             .chain(replay)
             .chain(orders)
             .collect();
         tracing::info!(%server, %admin, threads, "listening");
         let grace = config.server.grace.0;
-        Ok(Self { server, admin, overview, failed, drain, draining, grace, stop_source, source, upkeep })
+        Ok(Self { server, admin, overview, failed, drain, grace, stop_source, source, upkeep })
     }
 
     /// Where browsers are listened to.
@@ -167,11 +169,10 @@ impl App {
     ///
     /// Events go on until the last stream has ended. Returns within the grace time whatever is still open.
     pub async fn stop(self) {
-        let Self { drain, draining, grace, stop_source, source, upkeep, overview, .. } = self;
-        draining.store(true, Ordering::Release);
+        let Self { drain, grace, stop_source, source, upkeep, overview, .. } = self;
         tracing::info!(streams = overview.streams(), "draining");
         let orderly = async {
-            drain.drain().await;
+            drain.close().await;
             // An error means that the source has ended by itself.
             let _told = stop_source.send(());
             let _ended = source.await;
@@ -244,14 +245,14 @@ fn start_admin(
     listener: std::net::TcpListener,
     config: &Config,
     overview: &Overview,
-    draining: &Arc<AtomicBool>,
+    drain: DrainHandle,
     status: LinkStatus,
 ) -> [JoinHandle<()>; 2] {
     let metrics = telemetry::metrics();
     let needs_broker = config.admin.ready_needs_broker;
-    let (link, draining) = (status.clone(), Arc::clone(draining));
+    let (link, draining) = (status.clone(), drain.clone());
     let readiness = move || {
-        if draining.load(Ordering::Acquire) {
+        if draining.begun().is_some() {
             Readiness::NotReady("draining")
         } else if needs_broker && !link.is_connected() {
             Readiness::NotReady("broker away")
@@ -264,6 +265,8 @@ fn start_admin(
         overview: overview.clone(),
         readiness: Arc::new(readiness),
         broker: Arc::new(move || status.is_connected()),
+        drain,
+        drain_time: config.server.drain_delay.0 + config.server.drain_window.0 + LAST_BYTES,
     };
     let serving = tokio::spawn(async move {
         if let Err(error) = admin.serve(listener).await {

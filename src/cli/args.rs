@@ -38,6 +38,8 @@ pub enum Command {
     Dev(DevArgs),
     /// List every fault of the configuration at once; exit code 2 if there is one
     Check(ConfigArgs),
+    /// Have the running process end its streams in good order; returns when it has, as a preStop hook does
+    Drain(DrainArgs),
     /// Show the settings in effect, or what settings there are
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -137,6 +139,15 @@ pub struct TargetArgs {
     /// Those of this session's tokens, all of which are refused from then on
     #[arg(long, value_name = "ID")]
     pub sid: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct DrainArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The process's admin listener [default: http://, and admin.listen of the settings]
+    #[arg(long, value_name = "URL")]
+    pub admin: Option<String>,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -1,4 +1,4 @@
-//! The listener for operators: liveness, readiness, metrics and figures. Never reachable through the public one.
+//! The listener for operators: liveness, readiness, metrics, figures and the drain. Never reachable through the public one.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::hub::Overview;
+use crate::shutdown::DrainHandle;
 
 /// Channels that `/stats` lists.
 const TOP_CHANNELS: usize = 20;
@@ -47,6 +48,9 @@ pub struct Admin {
     pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
     /// Whether the source is connected at this moment.
     pub broker: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub drain: DrainHandle,
+    /// After this time a drain has ended what streams it could.
+    pub drain_time: Duration,
 }
 
 impl fmt::Debug for Admin {
@@ -98,6 +102,9 @@ impl Admin {
         if is_local && !names_this_machine(request) {
             return text(StatusCode::FORBIDDEN, "on loopback ask by IP address or as localhost\n");
         }
+        if (request.method(), request.uri().path()) == (&Method::POST, "/drain") {
+            return self.begin_drain(request);
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -111,8 +118,33 @@ impl Admin {
             },
             "/metrics" => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
             "/stats" => answer(StatusCode::OK, "application/json", self.figures()),
-            _ => text(StatusCode::NOT_FOUND, "try /livez, /readyz, /metrics or /stats\n"),
+            "/drain" => answer(StatusCode::OK, "application/json", self.drained()),
+            _ => text(StatusCode::NOT_FOUND, "try /livez, /readyz, /metrics, /stats or /drain\n"),
         }
+    }
+
+    /// Has the streams ended; what goes on is told as for GET.
+    fn begin_drain<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        // A browser says whose page asks; no page may end anything here.
+        if request.headers().contains_key(ORIGIN) {
+            return text(StatusCode::FORBIDDEN, "not for web pages\n");
+        }
+        if self.drain.begin() {
+            let streams = self.overview.streams();
+            tracing::info!(streams, "asked to drain: streams are ended, other requests go on");
+        }
+        answer(StatusCode::ACCEPTED, "application/json", self.drained())
+    }
+
+    fn drained(&self) -> String {
+        let begun = self.drain.begun();
+        let left = begun.map_or(self.drain_time, |begun| self.drain_time.saturating_sub(begun.elapsed()));
+        json!({
+            "draining": begun.is_some(),
+            "connections": self.overview.streams(),
+            "seconds_left": left.as_secs_f64(),
+        })
+        .to_string()
     }
 
     fn figures(&self) -> String {
@@ -161,6 +193,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>
 mod tests {
     use super::*;
     use crate::hub::{self, HistoryConfig, StreamConfig};
+    use crate::shutdown::Drain;
     use metrics_exporter_prometheus::PrometheusBuilder;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -171,6 +204,8 @@ mod tests {
             overview,
             readiness: Arc::new(|| Readiness::Ready),
             broker: Arc::new(|| true),
+            drain: Drain::new().handle(),
+            drain_time: Duration::from_secs(10),
         }
     }
 
@@ -200,6 +235,25 @@ mod tests {
             assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
             assert_eq!(response.headers()[ALLOW], "GET, HEAD");
         }
+    }
+
+    #[test]
+    fn a_drain_is_begun_by_a_post_and_by_no_web_page() {
+        let admin = admin();
+        let asked = |method: &str, origin: Option<&str>| {
+            let request = Request::builder().method(method).uri("/drain");
+            let request = origin.into_iter().fold(request, |request, origin| request.header(ORIGIN, origin));
+            admin.answer(&request.body(()).expect("a request"), true).status()
+        };
+        for origin in ["https://evil.example", "null", "http://127.0.0.1:9090"] {
+            assert_eq!(asked("POST", Some(origin)), StatusCode::FORBIDDEN, "{origin}");
+        }
+        assert_eq!(asked("GET", None), StatusCode::OK);
+        assert!(admin.drain.begun().is_none());
+        assert_eq!(asked("POST", None), StatusCode::ACCEPTED);
+        let begun = admin.drain.begun();
+        assert_eq!(asked("POST", None), StatusCode::ACCEPTED);
+        assert!(begun.is_some() && admin.drain.begun() == begun, "the second changes nothing");
     }
 
     fn listening() -> std::net::SocketAddr {

@@ -59,7 +59,7 @@ impl Worker {
 
     async fn run(self) {
         // `drain` is held to the end: its drop says that this worker is done.
-        let Self { listener, seed, site, settings, connections, write_timeout, mut drain, failed } = self;
+        let Self { listener, seed, site, settings, connections, write_timeout, drain, failed } = self;
         let shard = seed.settle(Instant::now());
         let protocol = Rc::new(Protocol::new(site, shard.clone(), &settings));
         // Its writes are many and bounded by the turn itself, so that they need no budget of the runtime's.
@@ -67,17 +67,21 @@ impl Worker {
         let open = Open { here: Rc::default(), everywhere: connections, limit: settings.max_connections };
         let (close, closing) = watch::channel(false);
         let accept = accept(listener, &protocol, &open, Closing(closing), write_timeout);
-        let delay = until_closed(&mut drain, &shard, settings.drain_delay.0);
+        let accepting = async {
+            tokio::select! {
+                () = accept => {}
+                () = until_closed(drain.clone(), settings.drain_delay.0) => {}
+            }
+        };
+        let ending = end_streams(drain.clone(), &shard, &settings);
         tokio::select! {
-            () = accept => {}
-            () = delay => {}
+            ((), ()) = async { tokio::join!(accepting, ending) } => {}
             // Only a panic ends it. Streams without it would be silent for ever, so the process must not go on.
             _ = &mut turning => {
                 failed.notify_one();
                 return;
             }
         }
-        end_streams(&shard, settings.drain_window.0).await;
         close.send_replace(true);
         // Answers under way are finished, within the process's grace time; a stream that does not take its last bytes
         // comes back by itself anyway.
@@ -89,11 +93,11 @@ impl Worker {
     }
 }
 
-/// Resolves when accepting is to stop: the drain has started, and whoever sends connections had time to notice.
-async fn until_closed(drain: &mut DrainWatch, shard: &Shard, delay: Duration) {
-    drain.started().await;
-    shard.refuse();
-    sleep(delay).await;
+/// Resolves when accepting is to stop: everything is to end, and whoever sends connections had time to notice.
+async fn until_closed(mut drain: DrainWatch, delay: Duration) {
+    drain.begun().await;
+    // A drain that was asked for long before has told them long before.
+    tokio::join!(drain.closing(), sleep(delay));
 }
 
 /// Turns the shard whenever it has something to do.
@@ -114,12 +118,40 @@ async fn turns(shard: Shard) {
     }
 }
 
-/// Ends the streams in even batches over `window`, the first at once.
-async fn end_streams(shard: &Shard, window: Duration) {
-    let steps = usize::try_from(window.as_millis() / DRAIN_STEP.as_millis()).unwrap_or(usize::MAX).max(1);
-    let batch = shard.streams().div_ceil(steps).max(1);
-    while shard.drain(batch, Instant::now()) > 0 {
+/// Once a drain has begun: ends the streams over the window, the first at once after the delay. From the beginning on no
+/// stream is opened.
+async fn end_streams(mut drain: DrainWatch, shard: &Shard, settings: &ServerConfig) {
+    drain.begun().await;
+    shard.refuse();
+    sleep(settings.drain_delay.0).await;
+    let mut batches = Batches::new(shard.streams(), settings.drain_window.0);
+    while shard.drain(batches.take(), Instant::now()) > 0 {
         sleep(DRAIN_STEP).await;
+    }
+}
+
+/// How many streams each step of a drain ends: the same share of them in any second, or one a step if that is more.
+///
+/// A step that comes late is not made up for, so that no second gets the share of two.
+#[derive(Debug)]
+struct Batches {
+    each: f64,
+    owed: f64,
+}
+
+impl Batches {
+    #[expect(clippy::cast_precision_loss, reason = "a process has fewer streams than a double has whole numbers")]
+    fn new(streams: usize, window: Duration) -> Self {
+        let steps = (window.as_secs_f64() / DRAIN_STEP.as_secs_f64()).max(1.0);
+        Self { each: (streams as f64 / steps).max(1.0), owed: 0.0 }
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and between 1 and the streams")]
+    fn take(&mut self) -> usize {
+        self.owed += self.each;
+        let batch = self.owed.floor();
+        self.owed -= batch;
+        batch as usize
     }
 }
 
@@ -199,4 +231,28 @@ async fn accept(
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_takes_its_window_and_no_second_more_than_its_share() {
+        for (streams, window, seconds) in
+            [(1000, 10, 10), (1005, 10, 10), (199, 10, 10), (3, 10, 1), (5000, 1, 1), (7, 0, 1)]
+        {
+            let mut batches = Batches::new(streams, Duration::from_secs(window));
+            let mut left = streams;
+            let mut taken = Vec::new();
+            while left > 0 {
+                let batch = batches.take().min(left);
+                left -= batch;
+                taken.push(batch);
+            }
+            assert!(taken.len() <= seconds * 10, "{streams} in {window} s: {taken:?}");
+            let share = streams.div_ceil(usize::try_from(window).unwrap().max(1)).max(10);
+            assert!(taken.windows(10).all(|second| second.iter().sum::<usize>() <= share + 1), "{streams}: {taken:?}");
+        }
+    }
 }

@@ -31,6 +31,7 @@ mod command_line;
 mod delivery;
 mod dev;
 mod drain;
+mod drain_command;
 mod http2;
 mod lagging;
 mod native_browser;
