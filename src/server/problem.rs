@@ -27,6 +27,11 @@ impl Problem {
         Self::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", "this endpoint answers with text/event-stream only");
     pub(crate) const USER_MISMATCH: Self =
         Self::new(StatusCode::FORBIDDEN, "user_mismatch", "userId is not the user of the token");
+    pub(crate) const ORIGIN_FORBIDDEN: Self = Self::new(
+        StatusCode::FORBIDDEN,
+        "origin_forbidden",
+        "a page of this origin may not open a stream with a cookie",
+    );
     pub(crate) const CHANNEL_FORBIDDEN: Self =
         Self::new(StatusCode::FORBIDDEN, "channel_forbidden", "a channel that was asked for is not granted");
     pub(crate) const CHANNEL_INVALID: Self = Self::new(

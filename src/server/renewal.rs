@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::request::Parts;
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -17,7 +16,7 @@ use uuid::Uuid;
 use super::body::Body;
 use super::endpoint::granted;
 use super::problem::Problem;
-use super::site::{Site, refuse, refuse_token, remaining};
+use super::site::{Denied, Site, refuse, remaining};
 use crate::auth::{self, AuthError, Credentials, Identity, Source};
 use crate::event::{ChannelName, UserId};
 use crate::hub::{Standing, Subscription, Verdict, View, Whom};
@@ -40,7 +39,7 @@ struct Wish {
 
 /// Why a stream was not renewed.
 pub(super) enum Refusal {
-    Unauthorized(AuthError),
+    Denied(Denied),
     Problem(Problem),
 }
 
@@ -52,14 +51,14 @@ impl From<Problem> for Refusal {
 
 impl From<AuthError> for Refusal {
     fn from(error: AuthError) -> Self {
-        Self::Unauthorized(error)
+        Self::Denied(error.into())
     }
 }
 
 impl Refusal {
     pub(super) fn into_response(self, request_id: &HeaderValue) -> Response<Body> {
         match self {
-            Self::Unauthorized(error) => refuse_token(error, request_id),
+            Self::Denied(denied) => denied.into_response(request_id),
             Self::Problem(problem) => refuse(problem),
         }
     }
@@ -74,12 +73,12 @@ enum Outcome {
 
 impl Site {
     /// Continues a stream of this process with the grants and the expiry of a new token of the same user.
-    pub(super) async fn renew(&self, head: &Parts, body: Incoming) -> Result<Response<Body>, Refusal> {
+    pub(super) async fn renew(&self, head: &Request<()>, body: Incoming) -> Result<Response<Body>, Refusal> {
         let at_most = usize::try_from(self.auth.max_token_bytes.as_u64()).unwrap_or(usize::MAX);
         let body = Limited::new(body, at_most.saturating_add(ENVELOPE_BYTES)).collect();
         let Ok(Ok(body)) = timeout(BODY_LIMIT, body).await else { return Err(Problem::RENEWAL_INVALID.into()) };
         let wish: Wish = serde_json::from_slice(&body.to_bytes()).map_err(|_| Problem::RENEWAL_INVALID)?;
-        let in_request = auth::credentials(&head.headers, head.uri.query(), &self.auth)?;
+        let in_request = auth::credentials(head.headers(), head.uri().query(), &self.auth)?;
         let in_body = wish.token.map(|token| Credentials::new(token, Source::Body));
         let credentials = match (in_body, in_request) {
             // A cookie goes with every request; the token that the page names is the one it means.
@@ -89,7 +88,7 @@ impl Site {
             (named, other) => named.or(other).ok_or(AuthError::Missing)?,
         };
         let now = SystemTime::now();
-        let identity = self.authenticate(Some(&credentials), now)?;
+        let identity = self.identify(Some(&credentials), head, now).map_err(Refusal::Denied)?;
         let expires = identity.expires();
         let user = identity.user().cloned();
         match self.exchange(wish.connection, identity, now).await? {

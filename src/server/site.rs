@@ -18,7 +18,7 @@ use super::endpoint::{Claimed, Endpoints, Wishes, channels};
 use super::fallback::{Answer, Fallback, Responder};
 use super::problem::{Problem, unauthorized};
 use super::{CorsConfig, EndpointConfig};
-use crate::auth::{AuthConfig, AuthError, Authenticator, Credentials, Identity, credentials};
+use crate::auth::{AuthConfig, AuthError, Authenticator, Credentials, Identity, Source, credentials};
 use crate::event::UserId;
 use crate::hub::{Beginning, Orders, Refused, Shard, Standing, StreamConfig, Subscription};
 use crate::proxy::{Peer, Tunnel};
@@ -42,6 +42,36 @@ pub struct Site {
 
 /// A response and what its connection becomes.
 type Answered = (Response<Body>, Option<Tunnel>);
+
+/// Why a request was given no identity.
+pub(super) enum Denied {
+    Auth(AuthError),
+    /// The token is a cookie that another origin's page had sent.
+    Origin,
+}
+
+impl From<AuthError> for Denied {
+    fn from(error: AuthError) -> Self {
+        Self::Auth(error)
+    }
+}
+
+impl Denied {
+    /// Counts and logs it.
+    pub(super) fn into_response(self, request_id: &HeaderValue) -> Response<Body> {
+        let (reason, error_type, response) = match self {
+            Self::Auth(error) => (error.reason(), "unauthorized", unauthorized(error)),
+            Self::Origin => {
+                let problem = Problem::ORIGIN_FORBIDDEN;
+                (problem.code, problem.code, problem.into_response())
+            }
+        };
+        telemetry::stream::auth_failed(reason);
+        telemetry::stream::refused(error_type);
+        tracing::debug!(request = request_id.to_str().unwrap_or_default(), reason, "refused");
+        response
+    }
+}
 
 impl std::fmt::Debug for Site {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -93,9 +123,10 @@ impl Site {
             (Problem::HOST_MISSING.into_response(), None)
         } else if request.method() == Method::POST && self.endpoints.claim_renewal(path) {
             let (head, body) = request.into_parts();
+            let head = Request::from_parts(head, ());
             let renewed = self.renew(&head, body).await;
             let mut response = renewed.unwrap_or_else(|refusal| refusal.into_response(&request_id));
-            self.cors.apply(&head.headers, response.headers_mut());
+            self.cors.apply(head.headers(), response.headers_mut());
             (response, None)
         } else if let Some(claimed) = self.endpoints.claim(path) {
             let mut response = self.endpoint(shard, &claimed, &request, &request_id, peer);
@@ -134,11 +165,9 @@ impl Site {
             return refuse(Problem::NOT_ACCEPTABLE);
         }
         let now = SystemTime::now();
-        let identity = match credentials(request.headers(), request.uri().query(), &self.auth)
-            .and_then(|credentials| self.authenticate(credentials.as_ref(), now))
-        {
+        let identity = match self.authenticate(request, now) {
             Ok(identity) => identity,
-            Err(error) => return refuse_token(error, request_id),
+            Err(denied) => return denied.into_response(request_id),
         };
         match self.subscription(claimed, request, peer, &identity, now) {
             Ok(_) if head_only => event_stream(Body::empty()),
@@ -147,13 +176,25 @@ impl Site {
         }
     }
 
-    /// Who the bearer of `credentials` is.
-    pub(super) fn authenticate(
+    /// Who makes the request, by what it brings along for that.
+    fn authenticate<B>(&self, request: &Request<B>, now: SystemTime) -> Result<Identity, Denied> {
+        let credentials = credentials(request.headers(), request.uri().query(), &self.auth)?;
+        self.identify(credentials.as_ref(), request, now)
+    }
+
+    /// Who the bearer of `credentials` is, which came with `request`.
+    pub(super) fn identify<B>(
         &self,
         credentials: Option<&Credentials>,
+        request: &Request<B>,
         now: SystemTime,
-    ) -> Result<Identity, AuthError> {
-        self.authenticator.authenticate(credentials, now)
+    ) -> Result<Identity, Denied> {
+        // Any page can have a cookie sent; only what a page adds itself shows that it knows the token.
+        let by_cookie = credentials.map(Credentials::source) == Some(Source::Cookie);
+        if by_cookie && !self.cors.admits_cookie(request) {
+            return Err(Denied::Origin);
+        }
+        Ok(self.authenticator.authenticate(credentials, now)?)
     }
 
     /// What the request asks for as far as its identity allows it, and where it resumes.
@@ -239,13 +280,6 @@ fn without_body(mut response: Response<Body>) -> Response<Body> {
         response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
     }
     response.map(|_left_out| Body::empty())
-}
-
-pub(super) fn refuse_token(error: AuthError, request_id: &HeaderValue) -> Response<Body> {
-    telemetry::stream::auth_failed(error.reason());
-    telemetry::stream::refused("unauthorized");
-    tracing::debug!(request = request_id.to_str().unwrap_or_default(), reason = error.reason(), "refused");
-    unauthorized(error)
 }
 
 pub(super) fn refuse(problem: Problem) -> Response<Body> {

@@ -36,6 +36,7 @@ mod http2;
 mod lagging;
 mod native_browser;
 mod orders;
+mod origins;
 mod outage;
 mod refusals;
 mod renewal;
