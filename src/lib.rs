@@ -77,7 +77,7 @@
 //!
 //! # Modules
 //!
-//! The first four use no other module; each later one uses only modules above it.
+//! The first five use no other module; each later one uses only modules above it.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -85,11 +85,13 @@
 //! | [`setting`] | the types of settings (durations, secrets) and the fault that names one |
 //! | [`shutdown`] | the signals, and the drain that waits for those who still work |
 //! | [`topic`] | AMQP topic patterns |
+//! | [`trust`] | the certificate authorities that TLS believes |
 //! | [`telemetry`] | logging, and every metric with a function for each thing that happens |
 //! | [`proxy`] | from a request to the application's response: header hygiene, connections, tunnels |
 //! | [`auth`] | from a request's token to an identity with its grants |
 //! | [`routing`] | from a message to events for audiences |
 //! | [`sse`] | the bytes of an event stream |
+//! | [`provider`] | what others are asked about identities, with a socket and a clock |
 //! | [`hub`] | who gets what: the publisher, the ring, the shards and their subscribers |
 //! | [`control`] | orders: ending streams, revoking tokens |
 //! | [`broker`] | the link to RabbitMQ, the exchange of `dev`, and the pipeline that both feed |
@@ -102,6 +104,7 @@ pub mod event;
 pub mod setting;
 pub mod shutdown;
 pub mod topic;
+pub mod trust;
 
 pub mod telemetry;
 
@@ -109,6 +112,8 @@ pub mod auth;
 pub mod proxy;
 pub mod routing;
 pub mod sse;
+
+pub mod provider;
 
 pub mod hub;
 

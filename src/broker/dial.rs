@@ -9,9 +9,6 @@ use std::time::Duration;
 use async_compat::CompatExt;
 use lapin::tcp::{AsyncTcpStream, RustlsConnector, RustlsConnectorConfig};
 use lapin::{Connection, ConnectionProperties};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use socket2::{SockRef, Socket};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -20,6 +17,7 @@ use super::BrokerConfig;
 use super::address::Address;
 use super::failure::{Failure, Step};
 use crate::setting::Fault;
+use crate::trust;
 
 /// A broker that is told goodbye has this long to answer.
 pub(super) const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -107,7 +105,11 @@ impl Wire {
 /// Trust in `broker.ca_file` alone, or in the system's authorities.
 fn connector(config: &BrokerConfig) -> Result<RustlsConnector, Fault> {
     let trusted = match &config.ca_file {
-        Some(path) => RustlsConnectorConfig::default().with_parsable_certificates(certificates(path)?),
+        Some(path) => {
+            let certificates =
+                trust::certificates(path).map_err(|distrust| Fault::new("broker.ca_file", distrust.to_string()))?;
+            RustlsConnectorConfig::default().with_parsable_certificates(certificates)
+        }
         None => RustlsConnectorConfig::new_with_native_certs().map_err(no_system_roots)?,
     };
     trusted.connector_with_no_client_auth().map_err(no_system_roots)
@@ -115,23 +117,6 @@ fn connector(config: &BrokerConfig) -> Result<RustlsConnector, Fault> {
 
 fn no_system_roots(_: std::io::Error) -> Fault {
     Fault::new("broker.ca_file", "is needed, since this system has no certificate authorities of its own")
-}
-
-/// The certificates in a PEM file (RFC 7468), each of which can be trusted; rustls itself would leave out what it cannot use.
-fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let fault = |problem: String| Fault::new("broker.ca_file", problem);
-    let text = std::fs::read(path).map_err(|error| fault(format!("cannot be read: {}", error.kind())))?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<_, _>>()
-        .map_err(|_| fault("is not a PEM file".into()))?;
-    if certificates.is_empty() {
-        return Err(fault("has no certificate in PEM form".into()));
-    }
-    let mut roots = RootCertStore::empty();
-    for (index, certificate) in certificates.iter().enumerate() {
-        roots.add(certificate.clone()).map_err(|_| fault(format!("certificate {} in it cannot be read", index + 1)))?;
-    }
-    Ok(certificates)
 }
 
 #[cfg(test)]

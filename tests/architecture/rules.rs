@@ -5,10 +5,11 @@ use std::fmt;
 use crate::source::Source;
 
 /// Each room uses only rooms of the lines above its own; those of one line never name each other.
-const ORDER: [&[&str]; 10] = [
-    &["lib", "event", "setting", "topic"],
+const ORDER: [&[&str]; 11] = [
+    &["lib", "event", "setting", "topic", "trust"],
     &["shutdown", "telemetry"],
     &["routing", "sse", "auth", "proxy"],
+    &["provider"],
     &["hub"],
     &["control"],
     &["broker", "server"],
