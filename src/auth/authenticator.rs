@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::credentials::Credentials;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName};
+
+use super::api_key::ApiKeys;
+use super::credentials::{Credentials, Source};
 use super::grants::{Grants, MAX_GRANT_BYTES, PublicGrants};
 use super::identity::Identity;
 use super::issuer::Issuer;
 use super::object::Object;
-use super::proof::Proof;
+use super::proof::{Proof, TokenProof};
 use super::revocation::Revocations;
 use super::template::Template;
 use super::token::UnverifiedToken;
@@ -18,6 +21,7 @@ use crate::setting::Fault;
 /// Everything that decides who a request is. Read-only, so that threads share one behind an `Arc`.
 pub struct Authenticator {
     issuers: Vec<Issuer>,
+    api_keys: ApiKeys,
     public: PublicGrants,
     templates: Vec<Template>,
     anonymous: bool,
@@ -47,12 +51,15 @@ impl Authenticator {
         for (index, issuer) in config.issuer.iter().enumerate() {
             issuers.extend(Issuer::load(issuer, &format!("auth.issuer.{index}"), &mut faults));
         }
+        let public = PublicGrants::new(&config.public_channels);
+        let api_keys = ApiKeys::load(&config.api_key, &public, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
         Ok(Self {
             issuers,
-            public: PublicGrants::new(&config.public_channels),
+            api_keys,
+            public,
             templates,
             anonymous: config.anonymous,
             max_token_bytes: config.max_token_bytes.as_u64(),
@@ -72,24 +79,51 @@ impl Authenticator {
     /// somebody.
     pub fn authenticate(&self, credentials: Option<&Credentials>, now: SystemTime) -> Result<Identity, AuthError> {
         let Some(credentials) = credentials else {
-            let anonymous = Identity { user: None, grants: Grants::public(&self.public), expires: None, proof: None };
-            return if self.anonymous { Ok(anonymous) } else { Err(AuthError::Missing) };
+            return self.anonymous();
         };
+        if credentials.source() == Source::ApiKey {
+            return self.api_keys.identify(credentials.token());
+        }
         let token = UnverifiedToken::parse(credentials.token(), self.max_token_bytes)?;
         let claims = token.claims()?;
         let issuer = self.verify(&token, &claims)?;
-        let expires = issuer.rules.check(&claims, now)?;
-        let proof = Proof::new(&claims, &self.revocations);
+        let proof = TokenProof::new(issuer.fingerprint, token.claims_json(), &claims, &self.revocations);
+        self.judge(issuer, &claims, Proof::Token(Arc::new(proof)), now)
+    }
+
+    /// Who an identity is by now, which may be another authenticator's: what it grants may have changed, and it may count
+    /// no more. A signature that was verified once is not verified again.
+    pub fn reconsider(&self, identity: &Identity, now: SystemTime) -> Result<Identity, AuthError> {
+        match &identity.proof {
+            Proof::Nothing => self.anonymous(),
+            Proof::ApiKey(hash) => self.api_keys.of_hash(hash),
+            Proof::Token(token) => {
+                let claims = Object::parse(&token.claims).ok_or(AuthError::TokenMalformed)?;
+                let issuer = self.issuers.iter().find(|issuer| issuer.fingerprint == token.issuer);
+                let issuer = issuer.ok_or(AuthError::IssuerRefused)?;
+                self.judge(issuer, &claims, identity.proof.clone(), now)
+            }
+        }
+    }
+
+    fn anonymous(&self) -> Result<Identity, AuthError> {
+        let grants = Grants::public(&self.public);
+        let anonymous = Identity { user: None, grants, expires: None, proof: Proof::Nothing };
+        if self.anonymous { Ok(anonymous) } else { Err(AuthError::Missing) }
+    }
+
+    /// What claims come to that `issuer` has signed.
+    fn judge(&self, issuer: &Issuer, claims: &Object, proof: Proof, now: SystemTime) -> Result<Identity, AuthError> {
+        let expires = issuer.rules.check(claims, now)?;
         if self.revocations.cover(proof.ids(), now) {
             return Err(AuthError::Revoked);
         }
-        let user = issuer.rules.user(&claims)?;
-        let mut channels = issuer.rules.channels(&claims)?;
+        let user = issuer.rules.user(claims)?;
+        let mut channels = issuer.rules.channels(claims)?;
         for template in &self.templates {
-            channels.extend(template.fill(&claims)?);
+            channels.extend(template.fill(claims)?);
         }
-        let grants = Grants::with(&self.public, channels)?;
-        Ok(Identity { user, grants, expires, proof: Some(Arc::new(proof)) })
+        Ok(Identity { user, grants: Grants::with(&self.public, channels)?, expires, proof })
     }
 
     /// The issuer whose key has signed `token`. Until then `claims` only chooses whom to ask: the issuers that require
@@ -123,5 +157,12 @@ fn check_places(config: &AuthConfig, faults: &mut Vec<Fault>) {
     let separator = |c: char| !c.is_ascii_graphic() || "()<>@,;:\\\"/[]?={}".contains(c);
     if config.cookie.contains(separator) {
         faults.push(Fault::new("auth.cookie", "must be a cookie name, a token of RFC 9110 §5.6.2"));
+    }
+    let header = config.api_key_header.parse::<HeaderName>();
+    if header.is_err() || header.is_ok_and(|name| [AUTHORIZATION, COOKIE].contains(&name)) {
+        faults.push(Fault::new(
+            "auth.api_key_header",
+            "must be the name of a header other than Authorization and Cookie",
+        ));
     }
 }

@@ -1,4 +1,4 @@
-//! The `[auth]` section and its `[[auth.issuer]]` tables as they are written.
+//! The `[auth]` section and its `[[auth.issuer]]` and `[[auth.api_key]]` tables as they are written.
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub struct AuthConfig {
     pub grants: Vec<String>,
     /// A longer token is refused unread.
     pub max_token_bytes: ByteSize,
+    /// The header that carries a key of a machine; not looked at when there is no such key.
+    pub api_key_header: String,
+    pub api_key: Vec<ApiKeyConfig>,
     pub issuer: Vec<IssuerConfig>,
 }
 
@@ -33,9 +36,25 @@ impl Default for AuthConfig {
             public_channels: Vec::new(),
             grants: Vec::new(),
             max_token_bytes: ByteSize::kib(8),
+            api_key_header: "X-Api-Key".into(),
+            api_key: Vec::new(),
             issuer: Vec::new(),
         }
     }
+}
+
+/// `[[auth.api_key]]`: a machine that listens, known by a key that is written down nowhere but with the machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ApiKeyConfig {
+    /// Whose key it is.
+    pub name: String,
+    /// The key's SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// The user whose events the machine gets besides its channels'.
+    pub user: Option<String>,
+    /// Channels granted by name or pattern.
+    pub channels: Vec<String>,
 }
 
 /// `[[auth.issuer]]`: one source of tokens, its keys and what its tokens must say.

@@ -1,4 +1,4 @@
-//! Where a token sits in a request: the Authorization header, the query, a cookie; says nothing about whether it is any good.
+//! Where a token or a machine's key sits in a request: Authorization, the query, a cookie, a header of its own; says nothing about whether it is any good.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 
 use super::{AuthConfig, AuthError};
 
-/// Where a token was found.
+/// Where credentials were found; a token but for the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     Header,
@@ -15,9 +15,11 @@ pub enum Source {
     Cookie,
     /// The body of a request that renews a stream.
     Body,
+    /// The header for keys of machines.
+    ApiKey,
 }
 
-/// A token as it was presented: unverified, and never shown.
+/// A token or a key as it was presented: unverified, and never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     token: String,
@@ -56,13 +58,19 @@ impl fmt::Debug for Credentials {
 /// order, then the cookie. An empty value counts as absent, as does another scheme than Bearer.
 ///
 /// Every place is looked at: two tokens that differ are refused, wherever they sit, so that no part of a system in front
-/// of this one can have meant the other.
+/// of this one can have meant the other. A key of a machine beside a token is refused for the same reason.
 pub fn credentials(
     headers: &HeaderMap,
     query: Option<&str>,
     config: &AuthConfig,
 ) -> Result<Option<Credentials>, AuthError> {
     let mut found = None;
+    if !config.api_key.is_empty() {
+        for value in headers.get_all(config.api_key_header.as_str()) {
+            let key = value.to_str().map_err(|_| AuthError::ApiKeyUnknown)?;
+            keep(&mut found, key, Source::ApiKey)?;
+        }
+    }
     if let Some(token) = bearer(headers)? {
         keep(&mut found, token, Source::Header)?;
     }
@@ -82,7 +90,7 @@ pub fn credentials(
 fn keep(found: &mut Option<Credentials>, token: &str, source: Source) -> Result<(), AuthError> {
     match found {
         _ if token.is_empty() => Ok(()),
-        Some(first) if first.token == token => Ok(()),
+        Some(first) if first.token == token && (first.source == Source::ApiKey) == (source == Source::ApiKey) => Ok(()),
         Some(_) => Err(AuthError::TokensDisagree),
         None => {
             *found = Some(Credentials::new(token, source));
@@ -122,6 +130,7 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::ApiKeyConfig;
     use http::HeaderValue;
     use proptest::prelude::*;
 
@@ -186,6 +195,32 @@ mod tests {
             assert_eq!(find(&pairs, query), Err(AuthError::TokensDisagree), "{pairs:?} {query:?}");
         }
         assert_eq!(find(&[header], "token=a&access_token=%61"), Ok(Some(("a".into(), Source::Header))));
+    }
+
+    #[test]
+    fn a_key_of_a_machine_stands_alone_and_is_looked_for_only_where_there_are_keys() {
+        let keys = AuthConfig {
+            api_key: vec![ApiKeyConfig::default()],
+            api_key_header: "X-Robot".into(),
+            ..AuthConfig::default()
+        };
+        let find = |config: &AuthConfig, pairs: &[(&'static str, &str)], query: &str| {
+            credentials(&headers(pairs), Some(query), config)
+                .map(|found| found.map(|found| (found.token, found.source)))
+        };
+        let key = ("x-robot", "k");
+        assert_eq!(find(&keys, &[key], ""), Ok(Some(("k".into(), Source::ApiKey))));
+        assert_eq!(find(&keys, &[key, key], ""), Ok(Some(("k".into(), Source::ApiKey))));
+        assert_eq!(find(&keys, &[("x-robot", "")], "token=t"), Ok(Some(("t".into(), Source::Query))));
+        for (pairs, query) in [
+            (vec![key, ("x-robot", "other")], ""),
+            (vec![key], "token=t"),
+            (vec![key], "token=k"),
+            (vec![key, ("authorization", "Bearer k")], ""),
+        ] {
+            assert_eq!(find(&keys, &pairs, query), Err(AuthError::TokensDisagree), "{pairs:?} {query}");
+        }
+        assert_eq!(find(&AuthConfig::default(), &[("x-api-key", "k")], ""), Ok(None));
     }
 
     #[test]

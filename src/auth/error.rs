@@ -9,7 +9,7 @@ pub enum AuthError {
     Missing,
     #[error("the Authorization header is not one `Bearer` token")]
     HeaderMalformed,
-    #[error("the request carries two tokens that differ")]
+    #[error("the request carries two tokens that differ, or a token and an API key")]
     TokensDisagree,
     #[error("the token is too long")]
     TokenTooLong,
@@ -43,6 +43,8 @@ pub enum AuthError {
     ChannelsInvalid,
     #[error("the token grants too many channels")]
     ChannelsTooMany,
+    #[error("the API key is not known")]
+    ApiKeyUnknown,
 }
 
 /// The three ways in which a bearer token can fail a request (RFC 6750 §3.1); `insufficient_scope` is decided elsewhere.
@@ -80,6 +82,7 @@ impl AuthError {
             Self::UserInvalid => "user_invalid",
             Self::ChannelsInvalid => "channels_invalid",
             Self::ChannelsTooMany => "channels_too_many",
+            Self::ApiKeyUnknown => "api_key_unknown",
         }
     }
 
@@ -104,7 +107,8 @@ impl AuthError {
             | Self::TimeInvalid
             | Self::UserInvalid
             | Self::ChannelsInvalid
-            | Self::ChannelsTooMany => Challenge::InvalidToken,
+            | Self::ChannelsTooMany
+            | Self::ApiKeyUnknown => Challenge::InvalidToken,
         }
     }
 }

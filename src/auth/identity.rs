@@ -1,6 +1,5 @@
 //! Who a request is, once that is proven: the user, the grants and the end; how it was proven is not kept.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::grants::Grants;
@@ -14,8 +13,7 @@ pub struct Identity {
     pub(super) user: Option<UserId>,
     pub(super) grants: Grants,
     pub(super) expires: Option<SystemTime>,
-    /// None for who came without a token.
-    pub(super) proof: Option<Arc<Proof>>,
+    pub(super) proof: Proof,
 }
 
 impl Identity {
@@ -38,6 +36,6 @@ impl Identity {
 
     /// By what the token behind it can be revoked: its `jti` and its `sid`, as far as it has them.
     pub fn revocation_ids(&self) -> impl Iterator<Item = RevocationId> {
-        self.proof.iter().flat_map(|proof| proof.ids())
+        self.proof.ids()
     }
 }

@@ -1,6 +1,7 @@
 //! One `[[auth.issuer]]` made ready: its keys read from the configuration and files, and the choice among them for a token.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::keys::{Key, Material, Unusable};
 use super::object::is_pointer;
 use super::token::UnverifiedToken;
 use super::{AuthError, IssuerConfig, jwk, pem};
-use crate::setting::Fault;
+use crate::setting::{Fault, Secret};
 
 /// A key file larger than this is something else.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -28,6 +29,8 @@ const MAX_TRIES: usize = 16;
 pub(super) struct Issuer {
     keys: Vec<Key>,
     pub(super) rules: ClaimRules,
+    /// What the issuer is recognized by after its rules have changed.
+    pub(super) fingerprint: u64,
 }
 
 impl Issuer {
@@ -55,7 +58,9 @@ impl Issuer {
             return None;
         }
         match source.keys(config.secret_base64, &algorithms) {
-            Ok(keys) if faults.len() == before => Some(Self { keys, rules: ClaimRules::new(config) }),
+            Ok(keys) if faults.len() == before => {
+                Some(Self { keys, rules: ClaimRules::new(config), fingerprint: fingerprint(config) })
+            }
             Ok(_) => None,
             Err(problem) => {
                 faults.push(Fault::new(format!("{at}.{}", source.name()), problem));
@@ -86,6 +91,29 @@ impl Issuer {
             Err(AuthError::SignatureInvalid)
         }
     }
+}
+
+/// By whose name and by which keys an issuer is known. Lives in this process only.
+fn fingerprint(config: &IssuerConfig) -> u64 {
+    // Named one by one, so that a new setting is not forgotten here.
+    let IssuerConfig {
+        secret,
+        secret_file,
+        secret_base64,
+        public_key_file,
+        jwks_file,
+        issuer,
+        algorithms: _,
+        audience: _,
+        user_claim: _,
+        channels_claim: _,
+        require_exp: _,
+        leeway: _,
+    } = config;
+    let mut hasher = DefaultHasher::new();
+    (secret.as_ref().map(Secret::expose), secret_file, secret_base64, public_key_file, jwks_file, issuer)
+        .hash(&mut hasher);
+    hasher.finish()
 }
 
 fn algorithms(config: &IssuerConfig, at: &str, faults: &mut Vec<Fault>) -> Vec<Algorithm> {

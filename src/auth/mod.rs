@@ -1,11 +1,13 @@
 //! Who a request is and what it may hear: where a token sits, the keys, verification, identity and grants; knows no stream and no socket.
 //!
 //! A request's token takes one way: [`credentials`] finds it, `token` takes it apart, `issuer` picks keys that `keys` checks
-//! the signature with, `claims` checks what it says, and an [`Identity`] with its [`Grants`] comes out.
+//! the signature with, `claims` checks what it says, and an [`Identity`] with its [`Grants`] comes out. A key of a machine takes
+//! a shorter one: `api_key` knows its hash.
 //!
 //! The signature check is the `jsonwebtoken` crate's. The JSON around it is read here, since every time is judged against
 //! the `now` that is passed in, and duplicate names, foreign keys and extensions are to be refused and not skipped.
 
+mod api_key;
 mod authenticator;
 mod claims;
 mod config;
@@ -23,9 +25,10 @@ mod revocation;
 mod template;
 mod token;
 
+pub use api_key::api_key_hash;
 pub use authenticator::Authenticator;
 pub use claims::MAX_USER_BYTES;
-pub use config::{AuthConfig, IssuerConfig};
+pub use config::{ApiKeyConfig, AuthConfig, IssuerConfig};
 pub use credentials::{Credentials, Source, credentials};
 pub use error::{AuthError, Challenge};
 pub use grants::{Grants, MAX_GRANT_BYTES, MAX_GRANTS};

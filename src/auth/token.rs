@@ -61,6 +61,11 @@ impl<'a> UnverifiedToken<'a> {
     pub(super) fn claims(&self) -> Result<Object, AuthError> {
         object(self.payload)
     }
+
+    /// The claims as they are written.
+    pub(super) fn claims_json(&self) -> Vec<u8> {
+        URL_SAFE_NO_PAD.decode(self.payload).unwrap_or_default()
+    }
 }
 
 /// Base64url without padding and with no stray bits at the end (RFC 7515 §2), so that a token has one spelling.

@@ -43,7 +43,7 @@ pub enum Command {
     /// Show the settings in effect, or what settings there are
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Print a token signed with a configured secret
+    /// Print a token signed with a configured secret, or a key for a machine
     Token(TokenArgs),
     /// Publish one message to the configured exchange
     Publish(PublishArgs),
@@ -155,8 +155,11 @@ pub struct TokenArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
     /// User id
-    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
-    pub user: String,
+    #[arg(long, value_name = "ID", required_unless_present = "api_key", value_parser = NonEmptyStringValueParser::new())]
+    pub user: Option<String>,
+    /// Print a new key for a machine instead, and the `[[auth.api_key]]` table for it
+    #[arg(long, conflicts_with_all = ["user", "channels", "expires_in", "issuer_index"])]
+    pub api_key: bool,
     /// Channels or channel patterns to grant, with commas between
     #[arg(long, value_name = "CHANNEL,…", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     pub channels: Vec<String>,
@@ -242,10 +245,12 @@ mod tests {
     #[test]
     fn a_token_has_channels_with_commas_and_an_hour() {
         let Ok(Command::Token(args)) = parse("cottontail token --user 42 --channels a,b.#") else { panic!("no token") };
-        assert_eq!((args.user.as_str(), args.channels), ("42", vec!["a".to_owned(), "b.#".to_owned()]));
+        assert_eq!((args.user.as_deref(), args.channels), (Some("42"), vec!["a".to_owned(), "b.#".to_owned()]));
         assert_eq!((args.expires_in, args.issuer_index), (Duration::from_secs(3600), 0));
         assert!(parse("cottontail token --channels a").is_err());
         assert!(parse("cottontail token --user 1 --secret s").is_err());
+        assert!(matches!(parse("cottontail token --api-key"), Ok(Command::Token(args)) if args.api_key));
+        assert!(parse("cottontail token --api-key --user 1").is_err());
     }
 
     #[test]

@@ -39,8 +39,10 @@ pub fn list(faults: &[Fault], problems: &mut impl Write) -> io::Result<()> {
 
 fn summary(plan: &Plan) -> String {
     let config = plan.config();
+    let keys = config.auth.api_key.len();
+    let keys = if keys == 0 { String::new() } else { format!(", {}", count(keys, "API key")) };
     format!(
-        "ok: exchange `{}`, {} with {}, {}, {}",
+        "ok: exchange `{}`, {} with {}, {}, {}{keys}",
         config.broker.exchange.escape_debug(),
         count(config.mapping.len(), "mapping"),
         count(plan.binding_keys().len(), "binding key"),

@@ -1,20 +1,24 @@
-//! `token`: mints what a configured issuer would, for a secret that is at hand; verifying is the auth room's.
+//! `token`: mints what a configured issuer would, for a secret that is at hand, or makes a key for a machine; verifying is the auth room's.
 
 use std::error::Error as _;
 use std::fs;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value as Json};
 
 use super::args::TokenArgs;
 use super::check;
 use crate::app::Plan;
-use crate::auth::IssuerConfig;
+use crate::auth::{IssuerConfig, api_key_hash};
+
+/// Of randomness in a key for a machine: more than can ever be guessed, so that a plain hash hides it.
+const API_KEY_BYTES: usize = 32;
 
 /// Why no token was minted. Says nothing of the secret.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +43,7 @@ pub enum MintError {
 
 /// Prints a token that the configured issuer would give, and nothing else, to `out`. Returns the exit code.
 pub fn token(args: &TokenArgs, out: &mut impl Write, problems: &mut impl Write) -> io::Result<u8> {
+    let Some(user) = &args.user else { return api_key(out, problems) };
     let plan = match Plan::load(&args.config.sources()) {
         Ok(plan) => plan,
         Err(faults) => {
@@ -50,7 +55,7 @@ pub fn token(args: &TokenArgs, out: &mut impl Write, problems: &mut impl Write) 
     let minted = issuers
         .get(args.issuer_index)
         .ok_or(MintError::NoIssuer(args.issuer_index))
-        .and_then(|issuer| mint(issuer, &args.user, &args.channels, args.expires_in, SystemTime::now()));
+        .and_then(|issuer| mint(issuer, user, &args.channels, args.expires_in, SystemTime::now()));
     match minted {
         Ok(token) => {
             writeln!(out, "{token}")?;
@@ -62,6 +67,19 @@ pub fn token(args: &TokenArgs, out: &mut impl Write, problems: &mut impl Write) 
             Ok(1)
         }
     }
+}
+
+/// Prints a random key and the table by which it is known. Returns the exit code.
+fn api_key(out: &mut impl Write, problems: &mut impl Write) -> io::Result<u8> {
+    let mut random = [0; API_KEY_BYTES];
+    if rand::fill(&mut random).is_err() {
+        writeln!(problems, "error: the system gives no random numbers")?;
+        return Ok(1);
+    }
+    let key = URL_SAFE_NO_PAD.encode(random);
+    writeln!(out, "# For the machine alone: {key}")?;
+    writeln!(out, "[[auth.api_key]]\nname = \"\"\nsha256 = \"{}\"\nchannels = []", api_key_hash(&key))?;
+    Ok(0)
 }
 
 /// A token for `user` that this issuer's settings accept from `now` on for `lifetime`; no claim of channels if there are none.
@@ -245,7 +263,8 @@ mod tests {
         let run = |issuer_index| {
             let args = TokenArgs {
                 config: ConfigArgs { config: Some(file.clone()) },
-                user: "42".into(),
+                user: Some("42".into()),
+                api_key: false,
                 channels: vec![],
                 expires_in: HOUR,
                 issuer_index,
@@ -258,6 +277,21 @@ mod tests {
         assert_eq!((code, problems.as_str()), (0, ""));
         assert_eq!(verified(out.trim_end(), SECRET.as_bytes(), Algorithm::HS256)["sub"], "42");
         assert_eq!(run(1), (1, String::new(), "error: there is no auth.issuer.1\n".into()));
+    }
+
+    #[test]
+    fn a_key_for_a_machine_is_new_each_time_and_known_by_the_hash_beside_it() {
+        let make = || {
+            let (mut out, mut problems) = (Vec::new(), Vec::new());
+            assert_eq!((api_key(&mut out, &mut problems).unwrap(), problems.len()), (0, 0));
+            String::from_utf8(out).unwrap()
+        };
+        let text = make();
+        let key = text.lines().next().unwrap().strip_prefix("# For the machine alone: ").unwrap();
+        let table: toml::Table = text.parse().unwrap();
+        let hash = table["auth"]["api_key"][0]["sha256"].as_str().unwrap();
+        assert_eq!((key.len(), hash), (43, api_key_hash(key).as_str()));
+        assert_ne!(make(), text);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::Config;
-use crate::auth::IssuerConfig;
+use crate::auth::{ApiKeyConfig, IssuerConfig};
 use crate::routing::MappingConfig;
 use crate::setting::Secret;
 
@@ -53,6 +53,7 @@ impl Shape {
         let mut known = defaults.clone();
         // One element of each array of tables shows its keys, and an optional secret that it is one.
         known.auth.issuer = vec![IssuerConfig { secret: Some(Secret::new("")), ..IssuerConfig::default() }];
+        known.auth.api_key = vec![ApiKeyConfig::default()];
         known.mapping = vec![MappingConfig::default()];
         Self { known: json(&known), defaults: json(&defaults), unnamed: Json::String(String::new()) }
     }

@@ -207,7 +207,7 @@ impl Found {
         let cookie = auth.cookie.bytes().all(is_token_byte);
         self.must(cookie, "auth.cookie", "must be a cookie's name: letters, digits and !#$%&'*+-.^_`|~");
         self.channels("auth.public_channels", &auth.public_channels);
-        let reachable = auth.anonymous || !auth.issuer.is_empty();
+        let reachable = auth.anonymous || !auth.issuer.is_empty() || !auth.api_key.is_empty();
         self.must(reachable, "auth.issuer", "there is no issuer and auth.anonymous is false, so nobody could listen");
     }
 

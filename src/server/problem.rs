@@ -128,9 +128,13 @@ impl Problem {
     }
 }
 
-/// A refused token's code: its reason, with `token_` before it where that is not said already.
+/// The code of refused credentials: their reason, with `token_` before it where it is a token's and does not say so.
 fn code(reason: &'static str) -> String {
-    if reason.starts_with("token") { reason.to_owned() } else { format!("token_{reason}") }
+    if reason.starts_with("token") || reason.starts_with("api_key") {
+        reason.to_owned()
+    } else {
+        format!("token_{reason}")
+    }
 }
 
 /// The answer to a request without an acceptable token, with the challenge of RFC 6750 §3.

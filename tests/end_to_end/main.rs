@@ -26,6 +26,7 @@ mod support;
 mod scenario;
 
 mod admin;
+mod api_keys;
 mod channels;
 mod command_line;
 mod delivery;

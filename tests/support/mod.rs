@@ -13,3 +13,4 @@ pub mod rabbitmq;
 pub mod secrecy;
 pub mod sse;
 pub mod tokens;
+pub mod website;
