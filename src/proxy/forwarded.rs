@@ -18,11 +18,14 @@ const FAMILY: &str = "x-forwarded-";
 
 /// The networks of the proxies in front of this program.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Trusted(Vec<IpNet>);
+pub struct Trusted(Vec<IpNet>);
 
 impl Trusted {
     /// Reads networks (`10.0.0.0/8`) and single addresses.
-    pub(super) fn parse(networks: &[String]) -> Result<Self, Vec<Fault>> {
+    ///
+    /// # Errors
+    /// Every fault of `server.trusted_proxies`.
+    pub fn parse(networks: &[String]) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut trusted = Vec::new();
         for (index, text) in networks.iter().enumerate() {
@@ -37,7 +40,7 @@ impl Trusted {
         if faults.is_empty() { Ok(Self(trusted)) } else { Err(faults) }
     }
 
-    fn contains(&self, peer: IpAddr) -> bool {
+    pub(super) fn contains(&self, peer: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&peer))
     }
 }

@@ -2,6 +2,7 @@
 //! Which requests come here, and what a failure looks like to a browser, is the server's.
 
 mod body;
+mod client;
 mod config;
 mod error;
 mod exchange;
@@ -23,9 +24,9 @@ use hyper::body::Incoming;
 pub use body::ResponseBody;
 pub use config::{HostPolicy, UpstreamConfig};
 pub use error::{Ambiguity, BodyError, ProxyError};
+pub use forwarded::Trusted;
 pub use tunnel::Tunnel;
 
-use forwarded::Trusted;
 use origin::Origin;
 use outgoing::Outgoing;
 use pool::{Limits, Pool};
