@@ -132,6 +132,9 @@ memory = "{ring}"
 
 [stream]
 retry = "1s"
+max_streams_per_user = 0
+max_streams_per_address = 0
+max_opens_per_second_per_address = 0
 
 [[auth.issuer]]
 algorithms = ["{algorithm}"]

@@ -22,7 +22,7 @@ use crate::broker::{Exchange, LinkStatus, OrderIntake, Pipeline, WithOrders};
 use crate::config::Config;
 use crate::control::Control;
 use crate::hub::{self, MAX_SHARDS, Overview, ShardSeed};
-use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, Upstream, Worker};
+use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, SiteSettings, Upstream, Worker};
 use crate::shutdown::{Drain, DrainHandle};
 use crate::telemetry;
 
@@ -73,7 +73,7 @@ impl App {
     /// When an address cannot be listened on or a thread cannot be started; then nothing goes on running.
     pub fn start(plan: Plan, source: Source, fallback: Option<Arc<dyn Fallback>>) -> Result<Self, StartError> {
         let Plan { config, rooms, .. } = plan;
-        let Rooms { table, authenticator, link, orders, proxy } = rooms;
+        let Rooms { table, authenticator, link, orders, trusted, proxy } = rooms;
         let fallback = fallback.or_else(|| proxy.map(|seed| Arc::new(Upstream(seed)) as Arc<dyn Fallback>));
         let threads = worker_threads(&config);
         let listeners = server::bind(config.server.listen, threads).map_err(|source| StartError::Listen {
@@ -96,15 +96,13 @@ impl App {
         let revocations = Arc::new(Revocations::new(config.control.max_revoked));
         let authenticator = authenticator.revoking(Arc::clone(&revocations));
         let control = Control::new(&config.control, overview.orders(), revocations);
-        let site = Arc::new(Site::new(
-            &config.endpoint,
-            &config.cors,
-            &config.auth,
-            authenticator,
-            overview.orders(),
-            &config.stream,
-            fallback,
-        ));
+        let settings = SiteSettings {
+            endpoints: &config.endpoint,
+            cors: &config.cors,
+            auth: &config.auth,
+            stream: &config.stream,
+        };
+        let site = Arc::new(Site::new(settings, authenticator, overview.orders(), trusted, fallback));
         let drain = Drain::new();
         let failed = Arc::new(Notify::new());
         start_workers(listeners, seeds, &site, &config, &drain, &failed).map_err(StartError::Worker)?;

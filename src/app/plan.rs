@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::auth::Authenticator;
 use crate::broker::Link;
 use crate::config::{Config, Draft, Sources};
-use crate::proxy::ProxySeed;
+use crate::proxy::{ProxySeed, Trusted};
 use crate::routing::MappingTable;
 use crate::setting::Fault;
 
@@ -24,6 +24,7 @@ pub(super) struct Rooms {
     pub(super) link: Link,
     /// None where there are no orders.
     pub(super) orders: Option<Link>,
+    pub(super) trusted: Trusted,
     /// None without `upstream.url`.
     pub(super) proxy: Option<ProxySeed>,
 }
@@ -47,10 +48,12 @@ impl Rooms {
         let orders = link.as_ref().and_then(|_| {
             Link::for_orders(&config.broker, &config.history, &config.control).map_err(&mut collect).ok()
         });
+        // Its faults are among the proxy's.
+        let trusted = Trusted::parse(&config.server.trusted_proxies).unwrap_or_default();
         let proxy = ProxySeed::new(&config.upstream, &config.server.trusted_proxies).map_err(&mut collect).ok();
         match (table, authenticator, link, orders, proxy) {
             (Some(table), Some(authenticator), Some(link), Some(orders), Some(proxy)) => {
-                Ok(Self { table: Arc::new(table), authenticator, link, orders, proxy })
+                Ok(Self { table: Arc::new(table), authenticator, link, orders, trusted, proxy })
             }
             _ => Err(faults),
         }

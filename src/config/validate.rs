@@ -176,6 +176,8 @@ impl Found {
         self.positive("stream.queue_events", stream.queue_events);
         self.positive("stream.max_streams", stream.max_streams);
         self.positive("stream.max_channels", stream.max_channels);
+        let ordered = stream.retry <= stream.max_retry;
+        self.must(ordered, "stream.max_retry", "must not be shorter than stream.retry");
         for (key, name) in
             [("stream.heartbeat_event", &stream.heartbeat_event), ("stream.reserved_prefix", &stream.reserved_prefix)]
         {
@@ -234,6 +236,7 @@ impl Found {
         self.time("history.warm_age", config.history.warm_age, Duration::ZERO);
         self.time("stream.heartbeat", stream.heartbeat, SHORTEST_HEARTBEAT);
         self.time("stream.retry", stream.retry, tick);
+        self.time("stream.max_retry", stream.max_retry, tick);
         self.time("stream.max_connection_age", stream.max_connection_age, Duration::ZERO);
         self.time("cors.max_age", config.cors.max_age, Duration::ZERO);
     }
@@ -254,6 +257,7 @@ impl Found {
             ("history.max_bytes", config.history.max_bytes, one),
             ("history.segment_bytes", config.history.segment_bytes, SMALLEST_SEGMENT),
             ("stream.queue_bytes", config.stream.queue_bytes, one),
+            ("stream.max_bytes_per_second", config.stream.max_bytes_per_second, ByteSize(0)),
             ("auth.max_token_bytes", config.auth.max_token_bytes, one),
         ] {
             self.must(size >= smallest, key, &format!("must be at least {smallest}"));

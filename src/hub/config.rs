@@ -1,4 +1,4 @@
-//! The `[history]` section and the part of `[stream]` that the hub keeps to.
+//! The `[history]` and `[stream]` sections: what is kept, and what one stream gets. The limits on opening streams by address and rate are the server's to keep to.
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,17 @@ pub enum HistoryKind {
     Memory,
 }
 
+/// What becomes of a stream beyond `stream.max_streams_per_user`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PerUser {
+    /// It is told to try again later.
+    #[default]
+    Refuse,
+    /// It is opened, and the user's oldest one ends.
+    EndOldest,
+}
+
 /// `[stream]`: what one open stream gets and how much may wait for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -88,6 +99,22 @@ pub struct StreamConfig {
     pub pace: Span,
     /// Streams open at once in this process; more are told to try again later.
     pub max_streams: usize,
+    /// … of one user; 0 for any number.
+    pub max_streams_per_user: usize,
+    /// What becomes of one more.
+    pub per_user: PerUser,
+    /// … to one client address, or to one /64 of IPv6; 0 for any number.
+    pub max_streams_per_address: usize,
+    /// Streams opened in a second, kept over ten seconds; 0 for any number.
+    pub max_opens_per_second: u32,
+    /// … by one client address; 0 for any number.
+    pub max_opens_per_second_per_address: u32,
+    /// The longest reconnection time that is told to who is turned away.
+    pub max_retry: Span,
+    /// A stream that is sent more live events in a second, kept over ten seconds, is ended; 0 for any number.
+    pub max_events_per_second: u32,
+    /// … or more bytes.
+    pub max_bytes_per_second: ByteSize,
     /// Channels that one subscription may ask for.
     pub max_channels: usize,
     /// Put before an event name that would collide with one that `EventSource` or this program dispatches itself.
@@ -107,6 +134,14 @@ impl Default for StreamConfig {
             write_timeout: Span::from_secs(30),
             pace: Span::from_millis(0),
             max_streams: 100_000,
+            max_streams_per_user: 1000,
+            per_user: PerUser::default(),
+            max_streams_per_address: 10_000,
+            max_opens_per_second: 10_000,
+            max_opens_per_second_per_address: 1000,
+            max_retry: Span::from_secs(60),
+            max_events_per_second: 0,
+            max_bytes_per_second: ByteSize(0),
             max_channels: 64,
             reserved_prefix: "app-".into(),
         }

@@ -8,9 +8,10 @@ use hashbrown::HashMap;
 
 use super::archive::Archive;
 use super::inbox::Inbox;
+use super::limits::Limits;
 use super::ring::Ring;
 use super::{HistoryConfig, StreamConfig};
-use crate::event::{Audience, EventId};
+use crate::event::{Audience, EventId, UserId};
 
 /// Shards that one process may have: they are bits of a word.
 pub const MAX_SHARDS: usize = 64;
@@ -21,6 +22,7 @@ pub(super) struct Core {
     pub(super) inboxes: Box<[Inbox]>,
     pub(super) streams: AtomicUsize,
     pub(super) settings: StreamConfig,
+    pub(super) limits: Limits,
     /// What is older than the ring; none for a history that has nothing older.
     pub(super) archive: Option<Arc<dyn Archive>>,
 }
@@ -81,6 +83,7 @@ impl Core {
             inboxes: (0..shards).map(|_| Inbox::default()).collect(),
             streams: AtomicUsize::new(0),
             settings: stream.clone(),
+            limits: Limits::new(stream),
             archive,
         }
     }
@@ -96,6 +99,11 @@ impl Core {
         self.streams
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < limit).then_some(open + 1))
             .is_ok()
+    }
+
+    /// Counts a stream out, whether it was opened or only admitted.
+    pub(super) fn dismiss(&self) {
+        self.streams.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -132,6 +140,14 @@ impl Shared {
         if receivers.streams == 0 {
             self.receivers.remove(audience);
         }
+    }
+
+    /// Whether `user` may have another stream, besides those that it has.
+    pub(super) fn has_room_for(&self, user: Option<&UserId>, settings: &StreamConfig) -> bool {
+        let limit = settings.max_streams_per_user;
+        let Some(user) = user.filter(|_| limit > 0) else { return true };
+        let open = self.receivers.get(&Audience::User(user.clone())).map_or(0, |receivers| receivers.streams);
+        (open as usize) < limit
     }
 
     /// Takes a stream of `shard` out; `last` says for each audience whether it was the shard's last.

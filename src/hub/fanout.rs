@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
@@ -206,23 +205,22 @@ impl Fanout {
             if !is_due || seat.seen.position >= last.position() {
                 return;
             }
-            let fits = match &merged {
+            let taken = match &merged {
                 Some(frame)
-                    if seat.seen.position < first.position() && seat.queue.fits(frame, run.len(), &core.settings) =>
+                    if seat.seen.position < first.position() && seat.queue.fits(frame, run.len(), &core.limits) =>
                 {
-                    seat.queue.offer(frame, run.len(), Some(first.received), &core.settings)
+                    seat.queue.offer(frame, run.len(), Some(first.received), &core.limits)
                 }
                 // Part of the run came with the replay, or it has room one by one if at all.
                 _ => {
                     let mut newer = run.iter().filter(|entry| entry.position() > seat.seen.position);
-                    newer.all(|entry| seat.queue.offer(&entry.frame, 1, Some(entry.received), &core.settings))
+                    newer.try_for_each(|entry| seat.queue.offer(&entry.frame, 1, Some(entry.received), &core.limits))
                 }
             };
             seat.seen = last.id;
-            receivers += u64::from(fits);
-            if !fits {
-                telemetry::stream::lagged();
-                seat.end(Ending::Lagged, None);
+            receivers += u64::from(taken.is_ok());
+            if let Err(refusal) = taken {
+                seat.cut_off(core, refusal);
             }
             touched.push(key);
         };
@@ -408,7 +406,7 @@ impl Fanout {
         }
         let left: Vec<bool> = seat.audiences.iter().map(|audience| self.members.remove(audience, key)).collect();
         core.lock().leave(self.index, seat.audiences.iter().zip(left));
-        core.streams.fetch_sub(1, Ordering::AcqRel);
+        core.dismiss();
         seat
     }
 }
@@ -417,5 +415,10 @@ impl Core {
     /// A reconnection time for one browser: the configured one, by half of it more or less.
     pub(super) fn jittered_retry(&self) -> Duration {
         self.settings.retry.0.mul_f64(0.5 + fastrand::f64())
+    }
+
+    /// A reconnection time for one that should not come back soon: the longest one, or down to half of it.
+    pub(super) fn long_retry(&self) -> Duration {
+        self.settings.max_retry.0.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }

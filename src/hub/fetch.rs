@@ -156,7 +156,7 @@ impl Seat {
         drop(shared);
         let mut replayed = 0;
         for entry in &batch {
-            if !self.queue.offer(&entry.frame, 1, None, &core.settings) {
+            if self.queue.offer(&entry.frame, 1, None, &core.limits).is_err() {
                 break;
             }
             replayed += 1;

@@ -94,9 +94,12 @@ impl Fanout {
                     seat.life = Life::default();
                     let farewell = match ending {
                         Ending::Expired => sse::notice("token-expired", "{}"),
-                        Ending::Aged | Ending::Drained | Ending::Dismissed | Ending::Elsewhere | Ending::Lagged => {
-                            sse::farewell(core.jittered_retry())
-                        }
+                        Ending::Aged
+                        | Ending::Drained
+                        | Ending::Dismissed
+                        | Ending::Elsewhere
+                        | Ending::Lagged
+                        | Ending::Throttled => sse::farewell(core.jittered_retry()),
                     };
                     seat.end(ending, Some(farewell));
                     self.list_urgent(key);

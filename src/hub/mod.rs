@@ -8,6 +8,7 @@ mod fanout;
 mod fetch;
 mod inbox;
 mod life;
+mod limits;
 mod members;
 mod order;
 mod outlet;
@@ -29,7 +30,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 pub use archive::{Archive, Archived, Past, Pieces, ReadFrom};
-pub use config::{HistoryConfig, HistoryKind, StreamConfig};
+pub use config::{HistoryConfig, HistoryKind, PerUser, StreamConfig};
 pub use core::MAX_SHARDS;
 pub use order::{Busy, Orders, Verdict, View, Whom};
 pub use outlet::Outlet;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use super::StreamConfig;
+use super::limits::{Limits, Meter, Refusal};
 use crate::sse::Frame;
 
 /// Frames written with one system call.
@@ -23,6 +23,7 @@ pub(super) struct Queue {
     sent: usize,
     /// When the source handed over the oldest event that waits here.
     oldest: Option<Instant>,
+    meter: Meter,
 }
 
 #[derive(Debug)]
@@ -68,28 +69,31 @@ impl Queue {
         }
     }
 
-    /// Queues a frame of `events` events that the source handed over at `received`, if they are live; false when there
-    /// is no room.
+    /// Queues a frame of `events` events that the source handed over at `received`, if they are live.
     ///
-    /// An empty queue takes any frame, so that one large event alone cuts nobody off.
+    /// An empty queue takes any frame, so that one large event alone cuts nobody off. What comes out of the history is
+    /// held to no rate.
     pub(super) fn offer(
         &mut self,
         frame: &Frame,
         events: usize,
         received: Option<Instant>,
-        limits: &StreamConfig,
-    ) -> bool {
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
         if !self.is_empty() && !self.fits(frame, events, limits) {
-            return false;
+            return Err(Refusal::Full);
+        }
+        if let Some(received) = received {
+            limits.measure(&mut self.meter, events, frame.size(), received)?;
         }
         self.oldest = self.oldest.or(received);
         self.push_piece(Piece { frame: frame.clone(), events });
-        true
+        Ok(())
     }
 
     /// Whether a frame of `events` events stays within the limits.
-    pub(super) fn fits(&self, frame: &Frame, events: usize, limits: &StreamConfig) -> bool {
-        self.events + events <= limits.queue_events && (self.bytes + frame.size()) as u64 <= limits.queue_bytes.as_u64()
+    pub(super) fn fits(&self, frame: &Frame, events: usize, limits: &Limits) -> bool {
+        self.events + events <= limits.queue_events && (self.bytes + frame.size()) as u64 <= limits.queue_bytes
     }
 
     pub(super) fn clear(&mut self) {

@@ -7,14 +7,17 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::core::Core;
 use super::fetch::Fetch;
 use super::life::Life;
+use super::limits::Refusal;
 use super::outlet::Outlet;
 use super::queue::{Queue, SLICES};
 use super::standing::Standing;
 use super::subscriber::{Ending, Subscription};
 use crate::event::{Audience, EventId};
-use crate::sse::Frame;
+use crate::sse::{self, Frame};
+use crate::telemetry;
 
 /// Where a stream stands between the past and the present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +118,21 @@ impl Seat {
         }
         if let Exit::Outlet { .. } = self.exit {
             self.queue.push(Frame::last());
+        }
+    }
+
+    /// Ends the stream since it cannot be given what is for it. Who is sent too much comes back later, with its own last
+    /// id, and finds the rest in the history.
+    pub(super) fn cut_off(&mut self, core: &Core, refusal: Refusal) {
+        match refusal {
+            Refusal::Full => {
+                telemetry::stream::lagged();
+                self.end(Ending::Lagged, None);
+            }
+            Refusal::Events | Refusal::Bytes => {
+                telemetry::stream::too_fast(refusal == Refusal::Events);
+                self.end(Ending::Throttled, Some(sse::farewell(core.long_retry())));
+            }
         }
     }
 

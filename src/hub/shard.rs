@@ -29,6 +29,8 @@ pub struct Shard {
 pub enum Refused {
     #[error("as many streams are open as are allowed")]
     Full,
+    #[error("the user has as many streams open as are allowed")]
+    User,
     #[error("streams are being ended")]
     Draining,
 }
@@ -55,7 +57,7 @@ impl Shard {
     /// Replay and registration are decided under one lock: no event is missed between them and none comes twice.
     ///
     /// # Errors
-    /// When as many streams are open as are allowed, or a drain has begun.
+    /// When as many streams are open as are allowed, in all or to the user, or a drain has begun.
     pub fn subscribe(
         &self,
         subscription: &Subscription,
@@ -72,6 +74,11 @@ impl Shard {
         let beginning = beginning.into();
         let mut fanout = self.fanout.borrow_mut();
         let mut shared = self.core.lock();
+        if !shared.has_room_for(subscription.user.as_ref(), &self.core.settings) {
+            drop(shared);
+            self.core.dismiss();
+            return Err(Refused::User);
+        }
         let archived = self.core.archive.is_some();
         let decision = Decision::make(&shared, archived, &beginning, &audiences, (now, now));
         let epoch = shared.epoch;

@@ -50,6 +50,8 @@ pub enum Ending {
     Elsewhere,
     /// It was ordered to.
     Dismissed,
+    /// It was sent more than its rates allow; its browser comes back later.
+    Throttled,
     /// Its queue was full, or it was still replaying what the ring had to drop.
     Lagged,
 }

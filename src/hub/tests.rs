@@ -12,6 +12,8 @@ use super::*;
 use crate::event::{Event, EventId, EventName, Mark, Position};
 use crate::setting::Span;
 
+mod limits;
+
 const MARK: Mark = Mark(0xe);
 
 fn event_id(offset: u64) -> EventId {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
 
+use super::admission::Place;
 use super::fallback::AnswerBody;
 use super::traffic::Underway;
 use crate::hub::{Lagged, Subscriber};
@@ -96,16 +97,17 @@ impl http_body::Body for Body {
     }
 }
 
-/// Counts one open stream in the metrics, from its answer to its end.
+/// Counts one open stream in the metrics and among those of its address, from its answer to its end.
 #[derive(Debug)]
 pub(crate) struct OpenStream {
     since: Instant,
+    _place: Place,
 }
 
 impl OpenStream {
-    fn new(since: Instant) -> Self {
+    fn new(since: Instant, place: Place) -> Self {
         telemetry::stream::opened();
-        Self { since }
+        Self { since, _place: place }
     }
 }
 
@@ -124,8 +126,8 @@ pub(crate) struct StreamBody {
 }
 
 impl StreamBody {
-    pub(crate) fn new(subscriber: Subscriber, opened: Instant) -> Self {
-        Self { subscriber: Rc::new(RefCell::new(subscriber)), open: OpenStream::new(opened), pieces: 0 }
+    pub(crate) fn new(subscriber: Subscriber, opened: Instant, place: Place) -> Self {
+        Self { subscriber: Rc::new(RefCell::new(subscriber)), open: OpenStream::new(opened, place), pieces: 0 }
     }
 
     /// A view of the stream for the connection that carries it.

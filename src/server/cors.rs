@@ -12,7 +12,8 @@ use super::body::Body;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
 /// What a page may read of an answer besides what every page may (WHATWG Fetch §2.2.2).
-const EXPOSED: HeaderValue = HeaderValue::from_static("Retry-After, WWW-Authenticate, X-Request-Id");
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("Preference-Applied, Retry-After, WWW-Authenticate, X-Request-Id");
 /// W3C Fetch Metadata §2.3; browsers send it on secure connections, and no page can set it.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -91,7 +92,9 @@ impl Cors {
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
             headers.insert(
                 ACCESS_CONTROL_ALLOW_HEADERS,
-                HeaderValue::from_static("Authorization, Cache-Control, Content-Type, Last-Event-ID, X-Request-Id"),
+                HeaderValue::from_static(
+                    "Authorization, Cache-Control, Content-Type, Last-Event-ID, Prefer, X-Request-Id",
+                ),
             );
             headers.insert(ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
         }

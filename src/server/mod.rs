@@ -1,6 +1,7 @@
 //! HTTP towards browsers and operators: accepting, endpoints, the stream's body, errors into responses, the admin listener.
 
 mod admin;
+mod admission;
 mod body;
 mod config;
 mod connection;
@@ -8,6 +9,7 @@ mod cors;
 mod endpoint;
 mod fallback;
 mod listener;
+mod overload;
 mod problem;
 mod renewal;
 mod scan;
@@ -24,6 +26,6 @@ pub use body::BoxError;
 pub use config::{AdminConfig, CorsConfig, EndpointConfig, ServerConfig};
 pub use fallback::{Answer, AnswerBody, Fallback, Responder};
 pub use listener::{bind, raise_descriptor_limit};
-pub use site::Site;
+pub use site::{Site, SiteSettings};
 pub use upstream::Upstream;
 pub use worker::Worker;

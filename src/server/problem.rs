@@ -51,6 +51,33 @@ impl Problem {
         "too_many_channels",
         "more channels were asked for than one stream may have",
     );
+    pub(crate) const TOO_MANY_STREAMS: Self = Self::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too_many_streams",
+        "as many streams are open as are allowed; please try again later",
+    );
+    pub(crate) const TOO_MANY_STREAMS_OF_USER: Self = Self::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_streams_of_user",
+        "this user has as many streams open as are allowed to one",
+    );
+    pub(crate) const TOO_MANY_STREAMS_OF_ADDRESS: Self = Self::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_streams_of_address",
+        "as many streams are open from this address as are allowed to one",
+    );
+    pub(crate) const OPENING_TOO_FAST: Self = Self::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "opening_too_fast",
+        "streams are being opened faster than is allowed; please try again later",
+    );
+    pub(crate) const ADDRESS_OPENING_TOO_FAST: Self = Self::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "address_opening_too_fast",
+        "streams are being opened from this address faster than is allowed to one",
+    );
+    pub(crate) const DRAINING: Self =
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "this server is about to end; please try again");
 
     pub(crate) const RENEWAL_INVALID: Self = Self::new(
         StatusCode::BAD_REQUEST,

@@ -12,17 +12,19 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use uuid::Uuid;
 
+use super::admission::{Admission, Network};
 use super::body::{Body, Kind, StreamBody};
 use super::cors::Cors;
 use super::endpoint::{Claimed, Endpoints, Wishes, channels};
 use super::fallback::{Answer, Fallback, Responder};
+use super::overload::{Overload, Patience};
 use super::problem::{Problem, unauthorized};
 use super::{CorsConfig, EndpointConfig};
 use crate::auth::{AuthConfig, AuthError, Authenticator, Credentials, Identity, Source, credentials};
 use crate::event::UserId;
-use crate::hub::{Beginning, Orders, Refused, Shard, Standing, StreamConfig, Subscription};
-use crate::proxy::{Peer, Tunnel};
-use crate::{sse, telemetry};
+use crate::hub::{Beginning, Orders, Shard, Standing, StreamConfig, Subscription};
+use crate::proxy::{Peer, Trusted, Tunnel};
+use crate::telemetry;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -37,7 +39,18 @@ pub struct Site {
     authenticator: Authenticator,
     pub(super) orders: Orders,
     stream: StreamConfig,
+    admission: Admission,
+    patience: Patience,
     fallback: Option<Arc<dyn Fallback>>,
+}
+
+/// The sections that a site is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct SiteSettings<'a> {
+    pub endpoints: &'a [EndpointConfig],
+    pub cors: &'a CorsConfig,
+    pub auth: &'a AuthConfig,
+    pub stream: &'a StreamConfig,
 }
 
 /// A response and what its connection becomes.
@@ -82,14 +95,13 @@ impl std::fmt::Debug for Site {
 impl Site {
     #[must_use]
     pub fn new(
-        endpoints: &[EndpointConfig],
-        cors: &CorsConfig,
-        auth: &AuthConfig,
+        settings: SiteSettings<'_>,
         authenticator: Authenticator,
         orders: Orders,
-        stream: &StreamConfig,
+        trusted: Trusted,
         fallback: Option<Arc<dyn Fallback>>,
     ) -> Self {
+        let SiteSettings { endpoints, cors, auth, stream } = settings;
         Self {
             endpoints: Endpoints::new(endpoints),
             cors: Cors::new(cors),
@@ -97,6 +109,8 @@ impl Site {
             authenticator,
             orders,
             stream: stream.clone(),
+            admission: Admission::new(stream, trusted),
+            patience: Patience::new(stream),
             fallback,
         }
     }
@@ -129,7 +143,7 @@ impl Site {
             self.cors.apply(head.headers(), response.headers_mut());
             (response, None)
         } else if let Some(claimed) = self.endpoints.claim(path) {
-            let mut response = self.endpoint(shard, &claimed, &request, &request_id, peer);
+            let mut response = self.endpoint(shard, &claimed, &request, peer, &request_id);
             self.cors.apply(request.headers(), response.headers_mut());
             (response, None)
         } else if let Some(fallback) = fallback.filter(|_| !self.endpoints.claim_otherwise_spelled(path)) {
@@ -152,8 +166,8 @@ impl Site {
         shard: &Shard,
         claimed: &Claimed<'_>,
         request: &Request<B>,
-        request_id: &HeaderValue,
         peer: Peer,
+        request_id: &HeaderValue,
     ) -> Response<Body> {
         let head_only = match *request.method() {
             Method::GET => false,
@@ -164,6 +178,10 @@ impl Site {
         if !accepts_event_stream(request.headers()) {
             return refuse(Problem::NOT_ACCEPTABLE);
         }
+        let client = self.admission.client(peer.address, request.headers());
+        if let Err(overload) = self.admission.knock(client) {
+            return self.turn_away(overload, request.headers());
+        }
         let now = SystemTime::now();
         let identity = match self.authenticate(request, now) {
             Ok(identity) => identity,
@@ -171,7 +189,9 @@ impl Site {
         };
         match self.subscription(claimed, request, peer, &identity, now) {
             Ok(_) if head_only => event_stream(Body::empty()),
-            Ok((subscription, beginning)) => open(shard, &subscription, beginning, request_id),
+            Ok((subscription, beginning)) => self
+                .open(shard, &subscription, beginning, client, request_id)
+                .unwrap_or_else(|overload| self.turn_away(overload, request.headers())),
             Err(problem) => refuse(problem),
         }
     }
@@ -195,6 +215,29 @@ impl Site {
             return Err(Denied::Origin);
         }
         Ok(self.authenticator.authenticate(credentials, now)?)
+    }
+
+    fn turn_away(&self, overload: Overload, request: &HeaderMap) -> Response<Body> {
+        self.patience.turn_away(overload, request, Instant::now())
+    }
+
+    fn open(
+        &self,
+        shard: &Shard,
+        subscription: &Subscription,
+        beginning: Beginning,
+        client: Network,
+        request_id: &HeaderValue,
+    ) -> Result<Response<Body>, Overload> {
+        let now = Instant::now();
+        let place = self.admission.admit(client)?;
+        let subscriber = shard.subscribe(subscription, beginning, now)?;
+        tracing::debug!(
+            connection = %subscription.connection_id,
+            request = request_id.to_str().unwrap_or_default(),
+            "stream opened"
+        );
+        Ok(event_stream(Body::stream(StreamBody::new(subscriber, now, place))))
     }
 
     /// What the request asks for as far as its identity allows it, and where it resumes.
@@ -252,28 +295,6 @@ fn beginning(last_event_id: Option<&str>, wishes: &Wishes, now: SystemTime) -> B
     }
 }
 
-fn open(shard: &Shard, subscription: &Subscription, beginning: Beginning, request_id: &HeaderValue) -> Response<Body> {
-    let now = Instant::now();
-    match shard.subscribe(subscription, beginning, now) {
-        Ok(subscriber) => {
-            tracing::debug!(
-                connection = %subscription.connection_id,
-                request = request_id.to_str().unwrap_or_default(),
-                "stream opened"
-            );
-            event_stream(Body::stream(StreamBody::new(subscriber, now)))
-        }
-        Err(refused) => {
-            // Any status but 200 would make a native EventSource give up for good.
-            telemetry::stream::refused(match refused {
-                Refused::Full => "too_many_streams",
-                Refused::Draining => "draining",
-            });
-            event_stream(Body::full(sse::farewell(shard.jittered_retry()).payload()))
-        }
-    }
-}
-
 /// The answer to HEAD (RFC 9110 §9.3.2): hyper leaves the body out over HTTP/1.1 only.
 fn without_body(mut response: Response<Body>) -> Response<Body> {
     if let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
@@ -287,7 +308,7 @@ pub(super) fn refuse(problem: Problem) -> Response<Body> {
     problem.into_response()
 }
 
-fn event_stream(body: Body) -> Response<Body> {
+pub(super) fn event_stream(body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

@@ -86,6 +86,12 @@ pub fn lagged() {
     counter!("sse_subscribers_lagged_total").increment(1);
 }
 
+/// A stream was ended since more came for it than its rate allows: of events, or of bytes.
+pub fn too_fast(events: bool) {
+    let error_type = if events { "event_rate" } else { "byte_rate" };
+    counter!("sse_connection_errors_total", "error_type" => error_type).increment(1);
+}
+
 /// A stream was cut off since its socket took nothing for too long.
 pub fn stuck() {
     counter!("sse_connection_errors_total", "error_type" => "write_timeout").increment(1);

@@ -142,6 +142,10 @@ async fn until_others_have_noticed_a_new_stream_is_told_to_come_back() {
     let late = scenario.server.fetch(&Request::get("/events").bearer(&scenario.issuer.token("ada"))).await;
     assert_eq!(late.status(), 200, "any other status would make a browser give up for good");
     assert!(late.text().starts_with("retry: "), "{}", late.text());
+    let asked = Request::get("/events").bearer(&scenario.issuer.token("ada")).header("Prefer", "overload=status");
+    let plain = scenario.server.fetch(&asked).await;
+    assert_eq!((plain.status(), plain.json()["code"].as_str()), (503, Some("draining")));
+    assert!(plain.head.header("retry-after").is_some());
     scenario.app.publish("user.ada.hello", "still flowing").await;
     assert_eq!(open.message().await.data, "still flowing");
     assert_eq!(open.rest().await.1, Ended::Properly);

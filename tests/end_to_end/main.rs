@@ -13,6 +13,7 @@
 //! | a poison message | counted by reason, logged at a limited rate, acknowledged; the rest goes on | `delivery::a_poison_message_is_counted_once_and_stops_nobody`, `broker::outage::a_message_that_cannot_be_read_costs_a_reconnection_and_nothing_more` |
 //! | a browser that does not read | cut off when its queue is full; resumes from history | `lagging::a_browser_that_does_not_read_is_cut_off_alone_and_loses_nothing` |
 //! | a header, token or query that is too long, too many channels | refused by a limit | `refusals::what_is_too_long_is_refused_by_a_limit_and_the_next_request_is_served` |
+//! | too many streams, or streams and events that come too fast | a stream that only says when to come back, or the status that was asked for | all of `limits`, `drain::until_others_have_noticed_a_new_stream_is_told_to_come_back` |
 //! | a message that is too large | counted as `too_large`; the rest goes on | `delivery::a_poison_message_is_counted_once_and_stops_nobody` |
 //! | a last event id that is forged or foreign | a gap before anything live | `resuming::an_id_of_another_history_is_answered_with_a_gap_before_anything_live` |
 //! | a token that does not count | 401, never quoted | `refusals::a_token_that_does_not_count_is_refused_with_invalid_token`, all of `secrecy` |
@@ -35,6 +36,7 @@ mod drain;
 mod drain_command;
 mod http2;
 mod lagging;
+mod limits;
 mod native_browser;
 mod orders;
 mod origins;

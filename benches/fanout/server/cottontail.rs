@@ -8,6 +8,7 @@ use cottontail::auth::{AuthConfig, IssuerConfig};
 use cottontail::broker::ExchangeHandle;
 use cottontail::config::Config;
 use cottontail::event::Message;
+use cottontail::hub::StreamConfig;
 use cottontail::routing::{MappingConfig, OneOrMany};
 use cottontail::server::{AdminConfig, ServerConfig};
 use cottontail::setting::Secret;
@@ -78,7 +79,8 @@ impl Exchange for Cottontail {
     }
 }
 
-/// The defaults, except for what makes the program run beside others: its listeners, its secret and the mappings.
+/// The defaults, except for what makes the program run beside others: its listeners, its secret, the mappings, and the
+/// limits of one client, since here one client plays all of them.
 pub fn config(threads: usize) -> Config {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let issuer =
@@ -93,6 +95,12 @@ pub fn config(threads: usize) -> Config {
     Config {
         server: ServerConfig { listen: loopback, threads, ..ServerConfig::default() },
         admin: AdminConfig { listen: loopback, ..AdminConfig::default() },
+        stream: StreamConfig {
+            max_streams_per_user: 0,
+            max_streams_per_address: 0,
+            max_opens_per_second_per_address: 0,
+            ..StreamConfig::default()
+        },
         auth: AuthConfig { issuer: vec![issuer], ..AuthConfig::default() },
         mapping: vec![
             mapping("channel.{channel...}", &[], &["{channel}"], EVENT_NAME),

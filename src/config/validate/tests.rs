@@ -76,7 +76,8 @@ fn broker_limits_hold() {
 
 #[test]
 fn no_time_overflows_a_clock_and_only_some_may_be_zero() {
-    assert_eq!(keys(|config| config.stream.retry = Span(Duration::MAX)), ["stream.retry"]);
+    assert_eq!(keys(|config| config.stream.max_retry = Span(Duration::MAX)), ["stream.max_retry"]);
+    assert_eq!(keys(|config| config.stream.retry = Span::from_secs(61)), ["stream.max_retry"]);
     assert_eq!(keys(|config| config.stream.heartbeat = Span::from_millis(49)), ["stream.heartbeat"]);
     assert_eq!(keys(|config| config.stream.heartbeat = Span::from_millis(50)), [""; 0]);
     assert_eq!(keys(|config| config.stream.max_connection_age = Span::from_secs(0)), [""; 0]);
