@@ -73,7 +73,7 @@ impl App {
     /// When an address cannot be listened on or a thread cannot be started; then nothing goes on running.
     pub fn start(plan: Plan, source: Source, fallback: Option<Arc<dyn Fallback>>) -> Result<Self, StartError> {
         let Plan { config, rooms, .. } = plan;
-        let Rooms { table, authenticator, link, orders, trusted, proxy } = rooms;
+        let Rooms { mappings, authenticator, link, orders, trusted, proxy } = rooms;
         let fallback = fallback.or_else(|| proxy.map(|seed| Arc::new(Upstream(seed)) as Arc<dyn Fallback>));
         let threads = worker_threads(&config);
         let listeners = server::bind(config.server.listen, threads).map_err(|source| StartError::Listen {
@@ -88,7 +88,7 @@ impl App {
         let admin = admin_listener.local_addr().map_err(StartError::Worker)?;
 
         let (archive, replay) = match &source {
-            Source::Broker => link.replay(&table, &config.control.disconnect).unzip(),
+            Source::Broker => link.replay(&mappings, &config.control.disconnect).unzip(),
             Source::Exchange(_) => (None, None),
         };
         let archive = archive.map(|archive| Arc::new(archive) as Arc<dyn hub::Archive>);
@@ -107,11 +107,11 @@ impl App {
         let failed = Arc::new(Notify::new());
         start_workers(listeners, seeds, &site, &config, &drain, &failed).map_err(StartError::Worker)?;
 
-        let publisher = publisher.counting(table.event_names());
+        let publisher = publisher.counting(mappings.table().event_names());
         let remembered = config.history.dedupe_message_ids;
         let order_key = &config.control.disconnect;
-        let pipeline =
-            Pipeline::new(table, publisher, config.broker.max_message_bytes, remembered).withholding(order_key);
+        let pipeline = Pipeline::new(mappings.clone(), publisher, config.broker.max_message_bytes, remembered)
+            .withholding(order_key);
         let replay = replay.map(|replay| tokio::spawn(replay.run()));
         let (stop_source, stopped) = oneshot::channel::<()>();
         let stop = async {

@@ -1,12 +1,10 @@
 //! A configuration made ready to run: everything that can be wrong with it is found here, before anything starts.
 
-use std::sync::Arc;
-
 use crate::auth::Authenticator;
 use crate::broker::Link;
 use crate::config::{Config, Draft, Sources};
 use crate::proxy::{ProxySeed, Trusted};
-use crate::routing::MappingTable;
+use crate::routing::{MappingTable, Mappings};
 use crate::setting::Fault;
 
 /// What a configuration comes to, with nothing started yet.
@@ -19,7 +17,7 @@ pub struct Plan {
 
 /// The rooms that compile their settings.
 pub(super) struct Rooms {
-    pub(super) table: Arc<MappingTable>,
+    pub(super) mappings: Mappings,
     pub(super) authenticator: Authenticator,
     pub(super) link: Link,
     /// None where there are no orders.
@@ -53,7 +51,7 @@ impl Rooms {
         let proxy = ProxySeed::new(&config.upstream, &config.server.trusted_proxies).map_err(&mut collect).ok();
         match (table, authenticator, link, orders, proxy) {
             (Some(table), Some(authenticator), Some(link), Some(orders), Some(proxy)) => {
-                Ok(Self { table: Arc::new(table), authenticator, link, orders, trusted, proxy })
+                Ok(Self { mappings: Mappings::new(table), authenticator, link, orders, trusted, proxy })
             }
             _ => Err(faults),
         }
@@ -71,7 +69,8 @@ impl Plan {
         let loaded = draft.finish()?;
         // Without rooms the draft has their faults, and does not finish.
         let rooms = rooms.map_err(|()| Vec::new())?;
-        let warnings = rooms.table.unreachable().into_iter().map(|warning| loaded.origins.locate(warning)).collect();
+        let warnings =
+            rooms.mappings.table().unreachable().into_iter().map(|warning| loaded.origins.locate(warning)).collect();
         Ok(Self { config: loaded.config, rooms, warnings })
     }
 
@@ -85,7 +84,7 @@ impl Plan {
             return Err(faults);
         }
         let rooms = Rooms::build(&config)?;
-        let warnings = rooms.table.unreachable();
+        let warnings = rooms.mappings.table().unreachable();
         Ok(Self { config, rooms, warnings })
     }
 
@@ -97,7 +96,7 @@ impl Plan {
     /// The AMQP binding keys that the mappings come to.
     #[must_use]
     pub fn binding_keys(&self) -> Vec<String> {
-        self.rooms.table.binding_keys()
+        self.rooms.mappings.table().binding_keys()
     }
 
     /// What is not wrong and still hardly meant.

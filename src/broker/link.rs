@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use super::BrokerConfig;
 use super::address::{Address, Endpoints};
 use super::backoff::Backoff;
+use super::bindings::Bindings;
 use super::dial::Dialer;
 use super::failure::Failure;
 use super::outage::Outage;
@@ -21,7 +22,7 @@ use super::throttle::Throttle;
 use super::topology::Topology;
 use crate::control::ControlConfig;
 use crate::hub::{HistoryConfig, HistoryKind};
-use crate::routing::MappingTable;
+use crate::routing::Mappings;
 use crate::setting::Fault;
 use crate::telemetry::amqp;
 
@@ -42,6 +43,7 @@ pub struct Link {
     flow: Flow,
     backoff: Backoff,
     status: LinkStatusWriter,
+    bindings: Option<Bindings>,
     origin: Origin,
     history: HistoryConfig,
     max_message_bytes: ByteSize,
@@ -74,7 +76,8 @@ impl Link {
         let endpoints = Endpoints::from_config(config).map_err(&mut sound).ok();
         let any_tls = endpoints.as_ref().is_some_and(Endpoints::any_tls);
         let dialer = Dialer::new(config, any_tls).map_err(&mut sound).ok();
-        let topology = Topology::new(config, binding_keys).map_err(&mut sound).ok();
+        let status = LinkStatusWriter::new(false);
+        let topology = Topology::new(config, binding_keys, status.status()).map_err(&mut sound).ok();
         let origin = match history.kind {
             HistoryKind::Memory => Some(Origin::Queue(Sequence::default())),
             HistoryKind::Stream => {
@@ -82,7 +85,7 @@ impl Link {
                 queue.map(|queue| Origin::Stream(Box::new(Tail::new(queue, history))))
             }
         };
-        let (Some(endpoints), Some(dialer), Some(topology), Some(origin), true) =
+        let (Some(endpoints), Some(dialer), Some((topology, bindings)), Some(origin), true) =
             (endpoints, dialer, topology, origin, faults.is_empty())
         else {
             return Err(faults);
@@ -97,7 +100,8 @@ impl Link {
                 setup_limit: config.connect_timeout.0,
             },
             backoff: Backoff::new(config.reconnect_min.0, config.reconnect_max.0),
-            status: LinkStatusWriter::new(false),
+            status,
+            bindings: Some(bindings),
             origin,
             history: history.clone(),
             max_message_bytes: config.max_message_bytes,
@@ -133,16 +137,21 @@ impl Link {
     /// What reads the stream's past, if there is one, and the task that it takes. No event is made of messages whose
     /// routing key is `withheld`.
     #[must_use]
-    pub fn replay(&self, table: &Arc<MappingTable>, withheld: &str) -> Option<(Replay, ReplayTask)> {
+    pub fn replay(&self, table: &Mappings, withheld: &str) -> Option<(Replay, ReplayTask)> {
         match self.origin {
             Origin::Queue(_) => None,
             Origin::Stream(_) => {
                 let (dialer, endpoints) = (Arc::clone(&self.dialer), self.endpoints.clone());
-                let sieve = Sieve::new(Arc::clone(table), self.max_message_bytes, self.history.dedupe_message_ids)
+                let sieve = Sieve::new(table.clone(), self.max_message_bytes, self.history.dedupe_message_ids)
                     .withholding(withheld);
                 Some(Replay::new(dialer, endpoints, &self.history, sieve, self.flow.setup_limit))
             }
         }
+    }
+
+    /// The way to change the binding keys while it runs; none the second time.
+    pub fn bindings(&mut self) -> Option<Bindings> {
+        self.bindings.take()
     }
 
     #[must_use]
@@ -203,11 +212,13 @@ impl Link {
         };
         let start = Instant::now();
         self.established(start, address, intake);
+        let topology = &self.topology;
         let outcome = match (&mut session, &mut self.origin) {
-            (Opened::Queue(session), Origin::Queue(sequence)) => session.run(intake, sequence, stop).await,
+            (Opened::Queue(session), Origin::Queue(sequence)) => session.run(intake, sequence, topology, stop).await,
             (Opened::Stream(session), Origin::Stream(tail)) => {
+                let queue = tail.queue_name();
                 let take = |intake: &mut I, received, delivery| tail.take(intake, received, delivery);
-                session.run(intake, take, stop).await
+                session.run(intake, take, (topology, &queue), stop).await
             }
             (Opened::Queue(_), Origin::Stream(_)) | (Opened::Stream(_), Origin::Queue(_)) => Ok(()),
         };

@@ -2,6 +2,7 @@
 
 mod address;
 mod backoff;
+mod bindings;
 mod config;
 mod decode;
 mod dedupe;
@@ -22,6 +23,7 @@ mod throttle;
 mod topology;
 
 pub use address::masked;
+pub use bindings::Bindings;
 pub use config::BrokerConfig;
 pub use exchange::{Exchange, ExchangeHandle, Full};
 pub use failure::Failure;

@@ -9,7 +9,7 @@ use super::dedupe::Recent;
 use super::throttle::Throttle;
 use crate::event::{Event, EventId, Message};
 use crate::hub::Publisher;
-use crate::routing::{Mapped, MappingTable};
+use crate::routing::{Mapped, Mappings};
 use crate::telemetry::amqp;
 
 /// Time between two log lines about messages that were not sent.
@@ -53,7 +53,7 @@ pub trait Intake: Send {
 /// What becomes of a message, the same at every replica and whenever it is read. A clone has no memory of messages yet.
 #[derive(Debug)]
 pub(super) struct Sieve {
-    table: Arc<MappingTable>,
+    table: Mappings,
     max_message_bytes: u64,
     recent: Recent,
     /// The routing key of messages that no event is made of; none when empty.
@@ -63,13 +63,13 @@ pub(super) struct Sieve {
 impl Clone for Sieve {
     fn clone(&self) -> Self {
         let Self { table, max_message_bytes, recent, withheld } = self;
-        let (table, withheld) = (Arc::clone(table), Arc::clone(withheld));
+        let (table, withheld) = (table.clone(), Arc::clone(withheld));
         Self { table, max_message_bytes: *max_message_bytes, recent: recent.emptied(), withheld }
     }
 }
 
 impl Sieve {
-    pub(super) fn new(table: Arc<MappingTable>, max_message_bytes: ByteSize, remembered: usize) -> Self {
+    pub(super) fn new(table: Mappings, max_message_bytes: ByteSize, remembered: usize) -> Self {
         let (max_message_bytes, recent) = (max_message_bytes.as_u64(), Recent::new(remembered));
         Self { table, max_message_bytes, recent, withheld: Arc::from("") }
     }
@@ -90,7 +90,7 @@ impl Sieve {
         if self.recent.has_seen(message) {
             return Err(DUPLICATE);
         }
-        Ok(self.table.map(message))
+        Ok(self.table.table().map(message))
     }
 
     /// As `sift`, for a message whose faults were told when it came first.
@@ -110,7 +110,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// `remembered` is the number of message ids by which duplicates are known; 0 for none.
     #[must_use]
-    pub fn new(table: Arc<MappingTable>, publisher: Publisher, max_message_bytes: ByteSize, remembered: usize) -> Self {
+    pub fn new(table: Mappings, publisher: Publisher, max_message_bytes: ByteSize, remembered: usize) -> Self {
         Self { sieve: Sieve::new(table, max_message_bytes, remembered), publisher, log: Throttle::new(LOG_INTERVAL) }
     }
 
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
     use crate::event::{Mark, Position};
     use crate::hub::{self, HistoryConfig, StreamConfig};
-    use crate::routing::MappingConfig;
+    use crate::routing::{MappingConfig, MappingTable};
     use bytes::Bytes;
     use metrics_exporter_prometheus::PrometheusBuilder;
 
@@ -211,7 +211,7 @@ mod tests {
             let everything = MappingConfig { routing_key: "a.#".into(), everyone: true, ..MappingConfig::default() };
             let table = MappingTable::compile(&[everything], "app-").expect("a sound mapping");
             let (publisher, _, _) = hub::open(&HistoryConfig::default(), &StreamConfig::default(), None, 1);
-            let mut pipeline = Pipeline::new(Arc::new(table), publisher, ByteSize::b(10), 0);
+            let mut pipeline = Pipeline::new(Mappings::new(table), publisher, ByteSize::b(10), 0);
             for (offset, (routing_key, size)) in (1..).zip(messages) {
                 let body = Bytes::from(vec![b'x'; *size]);
                 let message = Message { routing_key: (*routing_key).into(), body, ..Message::default() };

@@ -64,6 +64,7 @@ pub(super) fn own_mark() -> Mark {
 pub(super) struct Session {
     wire: Wire,
     channel: Channel,
+    queue: ShortString,
     consumer: Consumer,
     /// Delivers what the queue has dropped.
     notices: Consumer,
@@ -86,9 +87,10 @@ impl Session {
         let wire = dialer.dial(address).await?;
         let consuming = timeout(flow.setup_limit, consume(&wire, topology, flow.prefetch)).await;
         match consuming.unwrap_or(Err(Failure::Timeout)) {
-            Ok(Consuming { channel, consumer, notices }) => Ok(Self {
+            Ok(Consuming { channel, queue, consumer, notices }) => Ok(Self {
                 wire,
                 channel,
+                queue,
                 consumer,
                 notices,
                 overflow: Overflow::default(),
@@ -108,10 +110,12 @@ impl Session {
         &mut self,
         intake: &mut I,
         sequence: &mut Sequence,
+        topology: &Topology,
         mut stop: Pin<&mut S>,
     ) -> Result<(), Failure> {
         let mut events = std::pin::pin!(self.wire.connection.events_listener());
         let mut flush = acknowledgement_timer(self.flow.ack_interval);
+        let mut keys_changed = std::pin::pin!(topology.keys_changed());
         let batch = (self.flow.prefetch / 2).max(1);
         loop {
             tokio::select! {
@@ -125,6 +129,10 @@ impl Session {
                 }
                 () = until(self.overflow.not_before()), if self.overflow.is_reached() => {
                     self.announce_overflow(intake, sequence);
+                }
+                () = &mut keys_changed => {
+                    topology.bind(&self.channel, &self.queue, Step::Bind).await?;
+                    keys_changed.set(topology.keys_changed());
                 }
                 _ = flush.tick(), if self.unacknowledged.1 > 0 => self.acknowledge().await,
                 delivery = next_delivery(intake, &mut self.consumer) => {
@@ -189,6 +197,7 @@ impl Session {
 /// An AMQP channel with its two consumers.
 struct Consuming {
     channel: Channel,
+    queue: ShortString,
     consumer: Consumer,
     notices: Consumer,
 }
@@ -205,8 +214,8 @@ async fn consume(wire: &Wire, topology: &Topology, prefetch: u16) -> Result<Cons
     };
     // One AMQP channel for both, so that their tags tell which message came before a notice.
     let notices = consume(queues.dropped, 1).await.map_err(failure)?;
-    let consumer = consume(queues.messages, prefetch).await.map_err(failure)?;
-    Ok(Consuming { channel, consumer, notices })
+    let consumer = consume(queues.messages.clone(), prefetch).await.map_err(failure)?;
+    Ok(Consuming { channel, queue: queues.messages, consumer, notices })
 }
 
 async fn until(time: Option<Instant>) {

@@ -9,7 +9,9 @@ use lapin::{Channel, ExchangeKind};
 
 use super::BrokerConfig;
 use super::address::SHORT_STRING_BYTES;
+use super::bindings::{BindingKeys, Bindings};
 use super::failure::{Failure, Step};
+use super::status::LinkStatus;
 use crate::setting::Fault;
 
 /// What is dropped goes to an exchange, and from it to a queue, of the queue's own name with this behind it.
@@ -32,11 +34,15 @@ pub(super) struct Topology {
     declare: bool,
     queue_prefix: String,
     queue_arguments: FieldTable,
-    binding_keys: Vec<ShortString>,
+    binding_keys: BindingKeys,
 }
 
 impl Topology {
-    pub(super) fn new(config: &BrokerConfig, binding_keys: Vec<String>) -> Result<Self, Vec<Fault>> {
+    pub(super) fn new(
+        config: &BrokerConfig,
+        binding_keys: Vec<String>,
+        status: LinkStatus,
+    ) -> Result<(Self, Bindings), Vec<Fault>> {
         let mut faults = Vec::new();
         let mut fault = |key: &str, problem: &str| faults.push(Fault::new(key, problem));
         // The default exchange has no name and takes no bindings (AMQP 0-9-1 §3.1.3.1).
@@ -68,13 +74,9 @@ impl Topology {
             return Err(faults);
         }
         let queue_arguments = queue_arguments(config);
-        Ok(Self {
-            exchange,
-            declare: config.declare,
-            queue_prefix: config.queue_prefix.clone(),
-            queue_arguments,
-            binding_keys,
-        })
+        let (binding_keys, bindings) = BindingKeys::new(binding_keys, status);
+        let queue_prefix = config.queue_prefix.clone();
+        Ok((Self { exchange, declare: config.declare, queue_prefix, queue_arguments, binding_keys }, bindings))
     }
 
     /// Makes all of it exist and gives the queues' names, which are new ones at each call:
@@ -102,14 +104,21 @@ impl Topology {
 
     /// Binds `queue` with every key of the mappings.
     pub(super) async fn bind(&self, channel: &Channel, queue: &ShortString, step: Step) -> Result<(), Failure> {
+        let (generation, keys) = self.binding_keys.wanted();
         // All on their way before the first answer is awaited.
-        try_join_all(self.binding_keys.iter().map(|key| {
+        try_join_all(keys.iter().map(|key| {
             let (queue, exchange) = (queue.clone(), self.exchange.clone());
             channel.queue_bind(queue, exchange, key.clone(), QueueBindOptions::default(), FieldTable::default())
         }))
         .await
         .map_err(|error| Failure::of(error, step))?;
+        self.binding_keys.mark_bound(generation);
         Ok(())
+    }
+
+    /// Resolves when there are other keys than those that were bound last. Cancel-safe.
+    pub(super) async fn keys_changed(&self) {
+        self.binding_keys.changed().await;
     }
 
     async fn declare_queues(&self, channel: &Channel) -> lapin::Result<Queues> {
@@ -156,7 +165,12 @@ fn dropped_arguments() -> FieldTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::status::LinkStatusWriter;
     use bytesize::ByteSize;
+
+    fn status() -> LinkStatus {
+        LinkStatusWriter::new(false).status()
+    }
 
     #[test]
     fn every_name_that_amqp_cannot_say_is_a_fault() {
@@ -167,7 +181,7 @@ mod tests {
             queue_max_bytes: ByteSize::b(0),
             ..BrokerConfig::default()
         };
-        let faults = Topology::new(&config, vec!["k".repeat(256)]).expect_err("five faults");
+        let faults = Topology::new(&config, vec!["k".repeat(256)], status()).map(|_| ()).expect_err("five faults");
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
         let expected =
             ["broker.queue_prefix", "broker.queue_max_length", "broker.queue_max_bytes", "broker.exchange", "mapping"];
@@ -177,7 +191,7 @@ mod tests {
     #[test]
     fn the_longest_prefix_leaves_room_for_a_name() {
         let config = BrokerConfig { queue_prefix: "q".repeat(230), ..BrokerConfig::default() };
-        assert!(Topology::new(&config, Vec::new()).is_ok());
+        assert!(Topology::new(&config, Vec::new(), status()).is_ok());
         assert_eq!(format!("{}.{:016x}{DROPPED}", config.queue_prefix, 0).len(), SHORT_STRING_BYTES);
     }
 }

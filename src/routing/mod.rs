@@ -22,6 +22,7 @@
 
 mod brace;
 mod config;
+mod mappings;
 mod pattern;
 mod pointer;
 mod problem;
@@ -33,6 +34,7 @@ mod template;
 mod trie;
 
 pub use config::{Binary, MappingConfig, OneOrMany};
+pub use mappings::Mappings;
 pub use reject::{Reason, Reject};
 pub use table::{Mapped, MappingTable};
 

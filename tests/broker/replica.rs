@@ -11,7 +11,7 @@ use cottontail::broker::{BrokerConfig, Link, LinkStatus, Pipeline};
 use cottontail::hub::{
     self, Archive, Beginning, HistoryConfig, Overview, Shard, StreamConfig, Subscriber, Subscription,
 };
-use cottontail::routing::{MappingConfig, MappingTable, OneOrMany};
+use cottontail::routing::{MappingConfig, MappingTable, Mappings, OneOrMany};
 use cottontail::setting::Span;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -59,8 +59,10 @@ impl Replica {
             event: "{event}".into(),
             ..MappingConfig::default()
         };
-        let table = Arc::new(MappingTable::compile(&[mapping], "app-").expect("a sound mapping"));
-        let link = Link::new(config, history, table.binding_keys()).expect("a sound config");
+        let table = MappingTable::compile(&[mapping], "app-").expect("a sound mapping");
+        let keys = table.binding_keys();
+        let table = Mappings::new(table);
+        let link = Link::new(config, history, keys).expect("a sound config");
         let (replay, task) = link.replay(&table, "").expect("a stream has a past");
         // Tests read one stream after the other.
         let limits = StreamConfig {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions};
+use lapin::types::ShortString;
 use lapin::{Channel, Consumer};
 use tokio::time::timeout;
 
@@ -13,6 +14,7 @@ use super::super::dial::{CLOSE_LIMIT, Wire};
 use super::super::failure::{Failure, Step};
 use super::super::pipeline::Intake;
 use super::super::session::{Flow, acknowledgement_timer, next_event, note};
+use super::super::topology::Topology;
 
 /// A connection from which the stream's deliveries come.
 pub(in super::super) struct StreamSession {
@@ -53,10 +55,12 @@ impl StreamSession {
         &mut self,
         intake: &mut I,
         mut take: impl FnMut(&mut I, Instant, Delivery) -> Result<(), Failure>,
+        (topology, queue): (&Topology, &ShortString),
         mut stop: Pin<&mut S>,
     ) -> Result<(), Failure> {
         let mut events = pin!(self.wire.connection.events_listener());
         let mut flush = acknowledgement_timer(self.flow.ack_interval);
+        let mut keys_changed = pin!(topology.keys_changed());
         loop {
             let next = async {
                 intake.ready().await;
@@ -66,6 +70,10 @@ impl StreamSession {
                 biased;
                 () = &mut stop => return Ok(()),
                 event = next_event(events.as_mut()) => note(&event),
+                () = &mut keys_changed => {
+                    topology.bind(&self.channel, queue, Step::BindStream).await?;
+                    keys_changed.set(topology.keys_changed());
+                }
                 _ = flush.tick(), if self.unacknowledged.1 > 0 => self.acknowledge().await,
                 delivery = next => {
                     let received = Instant::now();

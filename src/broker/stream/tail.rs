@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use lapin::message::Delivery;
-use lapin::types::AMQPValue;
+use lapin::types::{AMQPValue, ShortString};
 use tokio::time::timeout;
 
 use super::super::address::Address;
@@ -66,6 +66,10 @@ impl Tail {
             empty: false,
             blind: 0,
         }
+    }
+
+    pub(in super::super) fn queue_name(&self) -> ShortString {
+        self.queue.name()
     }
 
     /// Connects and comes to the end of what the stream has: what comes next is new. Dropping the future cuts the connection.
