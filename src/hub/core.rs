@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use arc_swap::{ArcSwap, Guard};
 use hashbrown::HashMap;
 
 use super::archive::Archive;
@@ -21,10 +22,16 @@ pub(super) struct Core {
     shared: Mutex<Shared>,
     pub(super) inboxes: Box<[Inbox]>,
     pub(super) streams: AtomicUsize,
-    pub(super) settings: StreamConfig,
-    pub(super) limits: Limits,
+    rules: ArcSwap<Rules>,
     /// What is older than the ring; none for a history that has nothing older.
     pub(super) archive: Option<Arc<dyn Archive>>,
+}
+
+/// What streams are held to, which may be replaced while they are open.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) settings: StreamConfig,
+    pub(super) limits: Limits,
 }
 
 /// Everything that a subscription and a publication must see together.
@@ -82,8 +89,7 @@ impl Core {
             }),
             inboxes: (0..shards).map(|_| Inbox::default()).collect(),
             streams: AtomicUsize::new(0),
-            settings: stream.clone(),
-            limits: Limits::new(stream),
+            rules: ArcSwap::from_pointee(Rules { settings: stream.clone(), limits: Limits::new(stream) }),
             archive,
         }
     }
@@ -93,9 +99,19 @@ impl Core {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn rules(&self) -> Guard<Arc<Rules>> {
+        self.rules.load()
+    }
+
+    /// Holds every stream to other rules from now on.
+    pub(super) fn hold_to(&self, settings: &StreamConfig) {
+        let limits = self.rules().limits.changed_to(settings);
+        self.rules.store(Arc::new(Rules { settings: settings.clone(), limits }));
+    }
+
     /// Counts a new stream in, unless the limit is reached.
     pub(super) fn admit(&self) -> bool {
-        let limit = self.settings.max_streams;
+        let limit = self.rules().settings.max_streams;
         self.streams
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < limit).then_some(open + 1))
             .is_ok()

@@ -153,8 +153,9 @@ impl Fanout {
         if !self.waiting.is_empty() {
             next = next.min(now + WAITING_LOOK);
         }
-        let gather = !more && self.is_loaded(now) && !core.settings.pace.0.is_zero();
-        Turn { more, next, gather: if gather { core.settings.pace.0 } else { Duration::ZERO } }
+        let pace = core.rules().settings.pace.0;
+        let gather = !more && self.is_loaded(now) && !pace.is_zero();
+        Turn { more, next, gather: if gather { pace } else { Duration::ZERO } }
     }
 
     /// Whether a large audience had so many writes in this turn and those before it that gathering events pays.
@@ -167,7 +168,8 @@ impl Fanout {
     /// Takes events from the inbox, unless seats are still owed their turn for so many that they would be cut off for it.
     /// Returns whether more wait there.
     fn hand_out_waiting(&mut self, core: &Core) -> bool {
-        let limits = &core.settings;
+        let rules = core.rules();
+        let limits = &rules.settings;
         if self.owed.events * 2 >= limits.queue_events || (self.owed.bytes * 2) as u64 >= limits.queue_bytes.as_u64() {
             return true;
         }
@@ -199,6 +201,7 @@ impl Fanout {
         let merged = (run.len() > 1).then(|| Frame::merge(run.iter().map(|entry| &entry.frame)));
         let Self { seats, members, touched, .. } = self;
         let mut receivers = 0;
+        let rules = core.rules();
         let mut offer = |key: usize, seat: &mut Seat| {
             // Not newer: it came with the replay, or by another of the event's audiences.
             let is_due = seat.stage == Stage::Live && seat.epoch == last.epoch;
@@ -207,14 +210,14 @@ impl Fanout {
             }
             let taken = match &merged {
                 Some(frame)
-                    if seat.seen.position < first.position() && seat.queue.fits(frame, run.len(), &core.limits) =>
+                    if seat.seen.position < first.position() && seat.queue.fits(frame, run.len(), &rules.limits) =>
                 {
-                    seat.queue.offer(frame, run.len(), Some(first.received), &core.limits)
+                    seat.queue.offer(frame, run.len(), Some(first.received), &rules.limits)
                 }
                 // Part of the run came with the replay, or it has room one by one if at all.
                 _ => {
                     let mut newer = run.iter().filter(|entry| entry.position() > seat.seen.position);
-                    newer.try_for_each(|entry| seat.queue.offer(&entry.frame, 1, Some(entry.received), &core.limits))
+                    newer.try_for_each(|entry| seat.queue.offer(&entry.frame, 1, Some(entry.received), &rules.limits))
                 }
             };
             seat.seen = last.id;
@@ -343,7 +346,8 @@ impl Fanout {
 
     /// Sends the heartbeats of every tick that is due; each seat has its tick by its number, so that they are spread.
     fn heartbeat(&mut self, core: &Core, now: Instant) {
-        let settings = &core.settings;
+        let rules = core.rules();
+        let settings = &rules.settings;
         let heartbeat = |id| match settings.heartbeat_event.as_str() {
             "" => sse::heartbeat(id),
             name => sse::heartbeat_event(id, name),
@@ -414,11 +418,11 @@ impl Fanout {
 impl Core {
     /// A reconnection time for one browser: the configured one, by half of it more or less.
     pub(super) fn jittered_retry(&self) -> Duration {
-        self.settings.retry.0.mul_f64(0.5 + fastrand::f64())
+        self.rules().settings.retry.0.mul_f64(0.5 + fastrand::f64())
     }
 
     /// A reconnection time for one that should not come back soon: the longest one, or down to half of it.
     pub(super) fn long_retry(&self) -> Duration {
-        self.settings.max_retry.0.mul_f64(0.5 + fastrand::f64() / 2.0)
+        self.rules().settings.max_retry.0.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }

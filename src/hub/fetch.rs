@@ -155,8 +155,9 @@ impl Seat {
         }
         drop(shared);
         let mut replayed = 0;
+        let rules = core.rules();
         for entry in &batch {
-            if self.queue.offer(&entry.frame, 1, None, &core.limits).is_err() {
+            if self.queue.offer(&entry.frame, 1, None, &rules.limits).is_err() {
                 break;
             }
             replayed += 1;

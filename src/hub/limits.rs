@@ -51,6 +51,11 @@ impl Limits {
         }
     }
 
+    /// Other limits for the same streams, whose meters go on.
+    pub(super) fn changed_to(&self, settings: &StreamConfig) -> Self {
+        Self { origin: self.origin.clone(), ..Self::new(settings) }
+    }
+
     /// Measures `events` with `bytes` that the source handed over at `received`. Who is at a limit already is refused;
     /// so one large event alone is let through.
     pub(super) fn measure(

@@ -95,6 +95,11 @@ impl Overview {
         Orders::new(Arc::clone(&self.core))
     }
 
+    /// Holds every stream to other settings from now on. What a stream was told when it was opened stays.
+    pub fn hold_to(&self, stream: &StreamConfig) {
+        self.core.hold_to(stream);
+    }
+
     #[must_use]
     pub fn streams(&self) -> usize {
         self.core.streams.load(Ordering::Acquire)

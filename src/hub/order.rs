@@ -234,7 +234,7 @@ impl Fanout {
             members.add(audience, key);
         }
         core.lock().exchange(self.index, left, joined);
-        let life = seat.life.until(subscription.expires, &core.settings, now);
+        let life = seat.life.until(subscription.expires, &core.rules().settings, now);
         seat.standing.clone_from(&subscription.standing);
         seat.will_open_as(subscription);
         self.set_life(key, life);

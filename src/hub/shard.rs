@@ -74,7 +74,7 @@ impl Shard {
         let beginning = beginning.into();
         let mut fanout = self.fanout.borrow_mut();
         let mut shared = self.core.lock();
-        if !shared.has_room_for(subscription.user.as_ref(), &self.core.settings) {
+        if !shared.has_room_for(subscription.user.as_ref(), &self.core.rules().settings) {
             drop(shared);
             self.core.dismiss();
             return Err(Refused::User);
@@ -88,7 +88,7 @@ impl Shard {
 
         let mut seat = Seat::new(audiences, subscription);
         seat.settle(&self.core, epoch, decision, (subscription, &beginning), now);
-        seat.life = Life::new(&self.core.settings, subscription, now);
+        seat.life = Life::new(&self.core.rules().settings, subscription, now);
         let waits = seat.is_waiting();
         let id = fanout.insert(seat);
         fanout.waiting.extend(waits.then_some(id.key));
