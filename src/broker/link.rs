@@ -18,12 +18,12 @@ use super::replay::{Replay, ReplayTask};
 use super::session::{Flow, Sequence, Session};
 use super::status::{LinkStatus, LinkStatusWriter};
 use super::stream::{StreamQueue, StreamSession, Tail};
-use super::throttle::Throttle;
 use super::topology::Topology;
 use crate::control::ControlConfig;
 use crate::hub::{HistoryConfig, HistoryKind};
 use crate::routing::Mappings;
 use crate::setting::Fault;
+use crate::telemetry::Throttle;
 use crate::telemetry::amqp;
 
 /// The reason given for a gap that an outage may have left.

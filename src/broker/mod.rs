@@ -19,7 +19,6 @@ mod replay;
 mod session;
 mod status;
 mod stream;
-mod throttle;
 mod topology;
 
 pub use address::masked;

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::pipeline::Intake;
-use super::throttle::Throttle;
 use crate::control::{Control, Disconnect};
 use crate::event::{EventId, Message};
+use crate::telemetry::Throttle;
 use crate::telemetry::amqp;
 
 /// Time between two log lines about orders that mean nothing.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::throttle::Throttle;
+use crate::telemetry::Throttle;
 
 /// Time between two log lines about an outage that goes on for known reasons.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 
 use super::dedupe::Recent;
-use super::throttle::Throttle;
 use crate::event::{Event, EventId, Message};
 use crate::hub::Publisher;
 use crate::routing::{Mapped, Mappings};
+use crate::telemetry::Throttle;
 use crate::telemetry::amqp;
 
 /// Time between two log lines about messages that were not sent.

@@ -6,6 +6,8 @@ mod log;
 mod metrics;
 pub mod proxy;
 pub mod stream;
+mod throttle;
 
 pub use log::{LogConfig, LogFormat, filter, set_up};
 pub use metrics::metrics;
+pub use throttle::Throttle;

@@ -4,19 +4,20 @@ use std::time::{Duration, Instant};
 
 /// Lets the first occurrence through at once, and after it at most one in each interval.
 #[derive(Debug)]
-pub(crate) struct Throttle {
+pub struct Throttle {
     interval: Duration,
     last: Option<Instant>,
     suppressed: u64,
 }
 
 impl Throttle {
-    pub(crate) const fn new(interval: Duration) -> Self {
+    #[must_use]
+    pub const fn new(interval: Duration) -> Self {
         Self { interval, last: None, suppressed: 0 }
     }
 
     /// Whether to write a line `now`: then the number of occurrences kept back since the line before.
-    pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
+    pub fn admit(&mut self, now: Instant) -> Option<u64> {
         if self.last.is_some_and(|last| now.saturating_duration_since(last) < self.interval) {
             self.suppressed += 1;
             return None;
