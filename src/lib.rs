@@ -21,12 +21,12 @@
 //! # A browser's request
 //!
 //! A worker accepts the connection and keeps it to its end; hyper reads the request. The path names an endpoint or
-//! nothing; [`auth::credentials`] finds the token, [`auth::Authenticator`] makes an [`auth::Identity`] of it, and from that
-//! and the query comes a [`hub::Subscription`], which holds nothing that is not granted. [`hub::Shard::subscribe`] decides
-//! under one lock what is replayed and from where on the stream is live, so that no event is missed in between and none
-//! comes twice. Over HTTP/1.1 the shard as a rule takes the socket over and writes the stream itself, to a
-//! [`hub::Outlet`]; otherwise the stream is a body that hyper reads. Whatever ends a stream, its place in the shard goes
-//! with it.
+//! nothing; [`auth::credentials`] finds the token, [`auth::Authenticator`] makes an [`auth::Identity`] of it (after
+//! [`provider::Keys`] has asked its issuer for newer keys, if it names one that is not here), and from that and the query
+//! comes a [`hub::Subscription`], which holds nothing that is not granted. [`hub::Shard::subscribe`] decides under one lock
+//! what is replayed and from where on the stream is live, so that no event is missed in between and none comes twice. Over
+//! HTTP/1.1 the shard as a rule takes the socket over and writes the stream itself, to a [`hub::Outlet`]; otherwise the
+//! stream is a body that hyper reads. Whatever ends a stream, its place in the shard goes with it.
 //!
 //! # A request for the application
 //!

@@ -144,7 +144,7 @@ fn every_reason_and_code_is_explained() {
     let (_, reasons) = tokens.split_once("fn reason(").expect("a function");
     let (reasons, _) = reasons.split_once("\n    }\n").expect("its end");
     for reason in quoted_after(reasons, "=> \"") {
-        let code = if reason.starts_with("token") || reason.starts_with("api_key") {
+        let code = if ["token", "api_key", "keys"].iter().any(|subject| reason.starts_with(subject)) {
             reason.to_owned()
         } else {
             format!("token_{reason}")

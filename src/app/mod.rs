@@ -73,7 +73,7 @@ impl App {
     /// When an address cannot be listened on or a thread cannot be started; then nothing goes on running.
     pub fn start(plan: Plan, source: Source, fallback: Option<Arc<dyn Fallback>>) -> Result<Self, StartError> {
         let Plan { config, rooms, .. } = plan;
-        let Rooms { mappings, authenticator, link, orders, trusted, proxy } = rooms;
+        let Rooms { mappings, authenticator, sources, link, orders, trusted, proxy } = rooms;
         let fallback = fallback.or_else(|| proxy.map(|seed| Arc::new(Upstream(seed)) as Arc<dyn Fallback>));
         let threads = worker_threads(&config);
         let listeners = server::bind(config.server.listen, threads).map_err(|source| StartError::Listen {
@@ -95,6 +95,7 @@ impl App {
         let (publisher, seeds, overview) = hub::open(&config.history, &config.stream, archive, threads);
         let revocations = Arc::new(Revocations::new(config.control.max_revoked));
         let authenticator = authenticator.revoking(Arc::clone(&revocations));
+        let keys = Arc::new(sources.keep(authenticator));
         let control = Control::new(&config.control, overview.orders(), revocations);
         let settings = SiteSettings {
             endpoints: &config.endpoint,
@@ -102,7 +103,7 @@ impl App {
             auth: &config.auth,
             stream: &config.stream,
         };
-        let site = Arc::new(Site::new(settings, authenticator, overview.orders(), trusted, fallback));
+        let site = Arc::new(Site::new(settings, Arc::clone(&keys), overview.orders(), trusted, fallback));
         let drain = Drain::new();
         let failed = Arc::new(Notify::new());
         start_workers(listeners, seeds, &site, &config, &drain, &failed).map_err(StartError::Worker)?;
@@ -134,6 +135,7 @@ impl App {
             .into_iter()
             .chain(replay)
             .chain(orders)
+            .chain(keys.start())
             .collect();
         tracing::info!(%server, %admin, threads, "listening");
         let grace = config.server.grace.0;

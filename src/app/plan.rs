@@ -3,6 +3,7 @@
 use crate::auth::Authenticator;
 use crate::broker::Link;
 use crate::config::{Config, Draft, Sources};
+use crate::provider::KeySources;
 use crate::proxy::{ProxySeed, Trusted};
 use crate::routing::{MappingTable, Mappings};
 use crate::setting::Fault;
@@ -19,6 +20,7 @@ pub struct Plan {
 pub(super) struct Rooms {
     pub(super) mappings: Mappings,
     pub(super) authenticator: Authenticator,
+    pub(super) sources: KeySources,
     pub(super) link: Link,
     /// None where there are no orders.
     pub(super) orders: Option<Link>,
@@ -40,6 +42,7 @@ impl Rooms {
         let mut collect = |found: Vec<Fault>| faults.extend(found);
         let table = MappingTable::compile(&config.mapping, &config.stream.reserved_prefix).map_err(&mut collect).ok();
         let authenticator = Authenticator::load(&config.auth).map_err(&mut collect).ok();
+        let sources = KeySources::new(&config.auth).map_err(&mut collect).ok();
         let keys = table.as_ref().map(MappingTable::binding_keys).unwrap_or_default();
         let link = Link::new(&config.broker, &config.history, keys).map_err(&mut collect).ok();
         // What is wrong with the one is wrong with the other, and said once.
@@ -49,9 +52,9 @@ impl Rooms {
         // Its faults are among the proxy's.
         let trusted = Trusted::parse(&config.server.trusted_proxies).unwrap_or_default();
         let proxy = ProxySeed::new(&config.upstream, &config.server.trusted_proxies).map_err(&mut collect).ok();
-        match (table, authenticator, link, orders, proxy) {
-            (Some(table), Some(authenticator), Some(link), Some(orders), Some(proxy)) => {
-                Ok(Self { mappings: Mappings::new(table), authenticator, link, orders, trusted, proxy })
+        match (table, authenticator, sources, link, orders, proxy) {
+            (Some(table), Some(authenticator), Some(sources), Some(link), Some(orders), Some(proxy)) => {
+                Ok(Self { mappings: Mappings::new(table), authenticator, sources, link, orders, trusted, proxy })
             }
             _ => Err(faults),
         }

@@ -1,4 +1,4 @@
-//! From credentials to an identity: the issuers, the public grants and the templates, loaded once; no sockets and no clock.
+//! From credentials to an identity: the issuers, the public grants and the templates; no sockets and no clock.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,10 +15,10 @@ use super::proof::{Proof, TokenProof};
 use super::revocation::Revocations;
 use super::template::Template;
 use super::token::UnverifiedToken;
-use super::{AuthConfig, AuthError};
+use super::{AuthConfig, AuthError, Unusable};
 use crate::setting::Fault;
 
-/// Everything that decides who a request is. Read-only, so that threads share one behind an `Arc`.
+/// Everything that decides who a request is. Threads share one behind an `Arc`; nothing in it changes but the issuers' keys.
 pub struct Authenticator {
     issuers: Vec<Issuer>,
     api_keys: ApiKeys,
@@ -126,20 +126,44 @@ impl Authenticator {
         Ok(Identity { user, grants: Grants::with(&self.public, channels)?, expires, proof })
     }
 
-    /// The issuer whose key has signed `token`. Until then `claims` only chooses whom to ask: the issuers that require
-    /// just this `iss`, or, when there are none, those that require none.
-    fn verify(&self, token: &UnverifiedToken<'_>, claims: &Object) -> Result<&Issuer, AuthError> {
+    /// Takes the keys of the issuer with this number in the configuration from what was read where they come from: a key
+    /// file, or the JWK set at a URL.
+    ///
+    /// # Errors
+    /// When there is no usable key in it; then the keys from before stay.
+    pub fn replace_keys(&self, issuer: usize, contents: &[u8]) -> Result<(), Unusable> {
+        self.issuers.get(issuer).map_or(Ok(()), |issuer| issuer.replace(contents))
+    }
+
+    /// The issuers, by their number in the configuration, whose keys are fetched and do not hold the one that `credentials`
+    /// name: a newer set of theirs may.
+    #[must_use]
+    pub fn with_newer_keys(&self, credentials: &Credentials) -> Vec<usize> {
+        let Ok(token) = UnverifiedToken::parse(credentials.token(), self.max_token_bytes) else { return Vec::new() };
+        let Ok(claims) = token.claims() else { return Vec::new() };
+        let asked = self.asked(&claims).filter(|(_, issuer)| issuer.may_have_newer(&token));
+        asked.map(|(number, _)| number).collect()
+    }
+
+    /// Whom an unverified token's claims say to ask: the issuers that require just its `iss`, or, when there are none, those
+    /// that require none.
+    fn asked(&self, claims: &Object) -> impl Iterator<Item = (usize, &Issuer)> {
         let iss = claims.get("iss").and_then(|iss| iss.as_str());
-        let requires = |issuer: &Issuer| issuer.rules.required_issuer().is_some_and(|name| Some(name) == iss);
-        let by_name = self.issuers.iter().any(requires);
-        let asked =
-            |issuer: &&Issuer| if by_name { requires(issuer) } else { issuer.rules.required_issuer().is_none() };
+        let named = iss.filter(|iss| self.issuers.iter().any(|issuer| issuer.rules.required_issuer() == Some(iss)));
+        let named = named.map(str::to_owned);
+        self.issuers.iter().enumerate().filter(move |(_, issuer)| issuer.rules.required_issuer() == named.as_deref())
+    }
+
+    /// The issuer whose key has signed `token`.
+    fn verify(&self, token: &UnverifiedToken<'_>, claims: &Object) -> Result<&Issuer, AuthError> {
         let mut refusal = AuthError::IssuerRefused;
-        for issuer in self.issuers.iter().filter(asked) {
+        for (_, issuer) in self.asked(claims) {
             match issuer.verify(token) {
                 Ok(()) => return Ok(issuer),
+                // Whoever's keys are not here might have accepted it.
+                Err(AuthError::KeysUnavailable) => refusal = AuthError::KeysUnavailable,
                 // The refusal of whoever came furthest is the one to tell.
-                Err(_) if refusal == AuthError::SignatureInvalid => {}
+                Err(_) if matches!(refusal, AuthError::SignatureInvalid | AuthError::KeysUnavailable) => {}
                 Err(error) => refusal = error,
             }
         }

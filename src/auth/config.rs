@@ -21,6 +21,18 @@ pub struct AuthConfig {
     pub grants: Vec<String>,
     /// A longer token is refused unread.
     pub max_token_bytes: ByteSize,
+    /// How often keys are fetched anew; jittered by a tenth.
+    pub keys_refresh: Span,
+    /// Between two fetches from one issuer that tokens with an unknown `kid` cause.
+    pub keys_cooldown: Span,
+    /// One fetch, discovery included.
+    pub keys_timeout: Span,
+    /// How long a request waits for a fetch that its token has caused.
+    pub keys_wait: Span,
+    /// Of an answer.
+    pub keys_max_bytes: ByteSize,
+    /// How often key files are looked at for changes.
+    pub keys_reread: Span,
     /// The header that carries a key of a machine; not looked at when there is no such key.
     pub api_key_header: String,
     pub api_key: Vec<ApiKeyConfig>,
@@ -36,6 +48,12 @@ impl Default for AuthConfig {
             public_channels: Vec::new(),
             grants: Vec::new(),
             max_token_bytes: ByteSize::kib(8),
+            keys_refresh: Span::from_secs(15 * 60),
+            keys_cooldown: Span::from_secs(30),
+            keys_timeout: Span::from_secs(5),
+            keys_wait: Span::from_secs(2),
+            keys_max_bytes: ByteSize::kib(256),
+            keys_reread: Span::from_secs(10),
             api_key_header: "X-Api-Key".into(),
             api_key: Vec::new(),
             issuer: Vec::new(),
@@ -58,10 +76,12 @@ pub struct ApiKeyConfig {
 }
 
 /// `[[auth.issuer]]`: one source of tokens, its keys and what its tokens must say.
+#[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct IssuerConfig {
-    /// JWS algorithms (RFC 7518 §3.1, RFC 8037) that this issuer's keys verify; a token never chooses beyond them.
+    /// JWS algorithms (RFC 7518 §3.1, RFC 8037) that this issuer's keys verify; a token never chooses beyond them. Every one
+    /// of a public key when it is empty and the keys are fetched.
     pub algorithms: Vec<String>,
     pub secret: Option<Secret>,
     pub secret_file: Option<String>,
@@ -71,6 +91,14 @@ pub struct IssuerConfig {
     pub public_key_file: Option<String>,
     /// A JWK set (RFC 7517 §5).
     pub jwks_file: Option<String>,
+    /// Where the issuer publishes its JWK set.
+    pub jwks_url: Option<String>,
+    /// Whether the address of the JWK set is learned from `issuer` (OpenID Connect Discovery 1.0 §4).
+    pub discovery: bool,
+    /// Whether keys may be fetched without TLS from elsewhere than loopback.
+    pub allow_http: bool,
+    /// PEM: the authorities that the issuer's certificate may be of, in place of the system's.
+    pub ca_file: Option<String>,
     /// Required `iss`; not checked when empty.
     pub issuer: String,
     /// `aud` must hold one of these; not checked when empty.
@@ -93,6 +121,10 @@ impl Default for IssuerConfig {
             secret_base64: false,
             public_key_file: None,
             jwks_file: None,
+            jwks_url: None,
+            discovery: false,
+            allow_http: false,
+            ca_file: None,
             issuer: String::new(),
             audience: Vec::new(),
             user_claim: "/sub".into(),

@@ -23,6 +23,8 @@ pub enum AuthError {
     IssuerRefused,
     #[error("the token names a key (`kid`) that is not known")]
     KeyUnknown,
+    #[error("the keys of the token's issuer cannot be had at the moment")]
+    KeysUnavailable,
     #[error("the token's signature does not verify")]
     SignatureInvalid,
     #[error("the token is not meant for this service (`aud`)")]
@@ -47,7 +49,7 @@ pub enum AuthError {
     ApiKeyUnknown,
 }
 
-/// The three ways in which a bearer token can fail a request (RFC 6750 §3.1); `insufficient_scope` is decided elsewhere.
+/// The ways in which a bearer token can fail a request (RFC 6750 §3.1); `insufficient_scope` is decided elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Challenge {
     /// 401 without an error code: nothing was presented.
@@ -56,6 +58,8 @@ pub enum Challenge {
     InvalidRequest,
     /// 401 `invalid_token`: what was presented is not accepted.
     InvalidToken,
+    /// No verdict: whoever tries again shortly may be let in.
+    TryAgain,
 }
 
 impl AuthError {
@@ -72,6 +76,7 @@ impl AuthError {
             Self::AlgorithmRefused => "algorithm_refused",
             Self::IssuerRefused => "issuer_refused",
             Self::KeyUnknown => "key_unknown",
+            Self::KeysUnavailable => "keys_unavailable",
             Self::SignatureInvalid => "signature_invalid",
             Self::AudienceRefused => "audience_refused",
             Self::ExpiryMissing => "expiry_missing",
@@ -91,6 +96,7 @@ impl AuthError {
     pub const fn challenge(&self) -> Challenge {
         match self {
             Self::Missing => Challenge::Credentials,
+            Self::KeysUnavailable => Challenge::TryAgain,
             Self::HeaderMalformed | Self::TokensDisagree => Challenge::InvalidRequest,
             Self::TokenTooLong
             | Self::TokenMalformed

@@ -36,11 +36,20 @@ struct Jwk {
     d: Option<Value>,
 }
 
+/// What becomes of a set with a key that is meant for us and is broken or weak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// In a file somebody can be told to mend it.
+    Refuse,
+    /// At an issuer its other keys are still wanted (RFC 7517 §5).
+    Skip,
+}
+
 /// The usable keys of the JWK set in `json`, bound to the issuer's `allowed` algorithms.
 ///
 /// Skipped, as RFC 7517 §5 asks: keys of another use, type, curve or algorithm, and keys that come with their private
-/// part, which must not be here. A key that is meant for us and is broken or weak is an error, as is a set without any.
-pub(super) fn read_set(json: &[u8], allowed: &[Algorithm]) -> Result<Vec<Key>, Unusable> {
+/// part, which must not be here. A set without any usable key is an error.
+pub(super) fn read_set(json: &[u8], allowed: &[Algorithm], broken: Broken) -> Result<Vec<Key>, Unusable> {
     let set: Set = serde_json::from_slice(json).map_err(|_| Unusable::NotJwkSet)?;
     if set.keys.len() > MAX_KEYS {
         return Err(Unusable::TooManyKeys(MAX_KEYS));
@@ -49,7 +58,11 @@ pub(super) fn read_set(json: &[u8], allowed: &[Algorithm]) -> Result<Vec<Key>, U
     let mut keys = Vec::new();
     for (index, entry) in set.keys.into_iter().enumerate() {
         let key = Jwk::deserialize(entry).map_err(|_| Unusable::MalformedJwk).and_then(|jwk| jwk.bind(allowed));
-        keys.extend(key.map_err(|problem| Unusable::InSet { index, problem: Box::new(problem) })?);
+        match key {
+            Ok(key) => keys.extend(key),
+            Err(_) if broken == Broken::Skip => {}
+            Err(problem) => return Err(Unusable::InSet { index, problem: Box::new(problem) }),
+        }
     }
     if keys.is_empty() { Err(Unusable::NothingUsable { skipped }) } else { Ok(keys) }
 }
@@ -111,7 +124,7 @@ mod tests {
     const OKP: &str = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
     fn read(entries: &[&str]) -> Result<Vec<Key>, Unusable> {
-        read_set(format!(r#"{{"keys":[{}]}}"#, entries.join(",")).as_bytes(), &ALL)
+        read_set(format!(r#"{{"keys":[{}]}}"#, entries.join(",")).as_bytes(), &ALL, Broken::Refuse)
     }
 
     #[test]
@@ -146,13 +159,15 @@ mod tests {
             r#"{"kty":"OKP","crv":"Ed25519","x":"AA"}"#,
         ] {
             assert!(matches!(read(&[OCT, entry]).err(), Some(Unusable::InSet { index: 1, .. })), "{entry}");
+            let set = format!(r#"{{"keys":[{entry},{OCT}]}}"#);
+            assert_eq!(read_set(set.as_bytes(), &ALL, Broken::Skip).map(|keys| keys.len()), Ok(1), "{entry}");
         }
     }
 
     #[test]
     fn what_is_not_a_set_is_refused() {
         for json in ["", "{}", OCT, r#"{"keys":{}}"#] {
-            assert_eq!(read_set(json.as_bytes(), &ALL).err(), Some(Unusable::NotJwkSet), "{json}");
+            assert_eq!(read_set(json.as_bytes(), &ALL, Broken::Refuse).err(), Some(Unusable::NotJwkSet), "{json}");
         }
         assert_eq!(read(&[]).err(), Some(Unusable::NothingUsable { skipped: 0 }));
         assert_eq!(read(&[OCT; 129]).err(), Some(Unusable::TooManyKeys(MAX_KEYS)));

@@ -4,8 +4,8 @@
 //! the signature with, `claims` checks what it says, and an [`Identity`] with its [`Grants`] comes out. A key of a machine takes
 //! a shorter one: `api_key` knows its hash.
 //!
-//! The signature check is the `jsonwebtoken` crate's. The JSON around it is read here, since every time is judged against
-//! the `now` that is passed in, and duplicate names, foreign keys and extensions are to be refused and not skipped.
+//! The signature check is aws-lc's. The JSON around it is read here, since every time is judged against the `now` that is
+//! passed in, and duplicate names, foreign keys and extensions are to be refused and not skipped.
 
 mod api_key;
 mod authenticator;
@@ -22,6 +22,7 @@ mod object;
 mod pem;
 mod proof;
 mod revocation;
+mod source;
 mod template;
 mod token;
 
@@ -33,4 +34,6 @@ pub use credentials::{Credentials, Source, credentials};
 pub use error::{AuthError, Challenge};
 pub use grants::{Grants, MAX_GRANT_BYTES, MAX_GRANTS};
 pub use identity::Identity;
+pub use keys::Unusable;
 pub use revocation::{Revocable, RevocationId, Revocations};
+pub use source::read_key_file;

@@ -238,6 +238,12 @@ impl Found {
         self.time("stream.retry", stream.retry, tick);
         self.time("stream.max_retry", stream.max_retry, tick);
         self.time("stream.max_connection_age", stream.max_connection_age, Duration::ZERO);
+        let auth = &config.auth;
+        self.time("auth.keys_refresh", auth.keys_refresh, Duration::from_secs(1));
+        self.time("auth.keys_cooldown", auth.keys_cooldown, tick);
+        self.time("auth.keys_wait", auth.keys_wait, Duration::ZERO);
+        self.time("auth.keys_timeout", auth.keys_timeout, tick);
+        self.time("auth.keys_reread", auth.keys_reread, tick);
         self.time("cors.max_age", config.cors.max_age, Duration::ZERO);
     }
 
@@ -259,6 +265,7 @@ impl Found {
             ("stream.queue_bytes", config.stream.queue_bytes, one),
             ("stream.max_bytes_per_second", config.stream.max_bytes_per_second, ByteSize(0)),
             ("auth.max_token_bytes", config.auth.max_token_bytes, one),
+            ("auth.keys_max_bytes", config.auth.keys_max_bytes, one),
         ] {
             self.must(size >= smallest, key, &format!("must be at least {smallest}"));
             self.must(size <= LARGEST, key, &format!("must be at most {LARGEST}"));

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::auth::Unusable;
+
 /// Why there is no answer. `Display` is a clause for a log line: it holds no address, no header and no byte of a body.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -23,6 +25,39 @@ pub enum FetchError {
     /// Following it would mean asking an address that nobody has configured.
     #[error("the answer is a redirect ({0}), which is not followed")]
     Redirect(StatusCode),
+}
+
+/// Why an issuer's keys are not newer than before. `Display` is a clause for a log line that names no address.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RefreshError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("the answer's status is {0}")]
+    Status(StatusCode),
+    #[error("the discovery document is not JSON with `issuer` and `jwks_uri`")]
+    NotDiscovery,
+    #[error("the discovery document is of another issuer than auth.issuer says")]
+    OtherIssuer,
+    #[error("the discovery document's `jwks_uri` {0}")]
+    KeysAddress(&'static str),
+    #[error("what holds the keys {0}")]
+    Keys(#[from] Unusable),
+}
+
+impl RefreshError {
+    /// A stable word for a metric's label.
+    pub(super) const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Fetch(FetchError::Connect(_)) => "unreachable",
+            Self::Fetch(FetchError::Exchange(_) | FetchError::Body(_)) => "broken_off",
+            Self::Fetch(FetchError::Timeout(_)) => "timeout",
+            Self::Fetch(FetchError::TooLarge(_)) => "too_large",
+            Self::Fetch(FetchError::Redirect(_)) => "redirect",
+            Self::Status(_) => "status",
+            Self::NotDiscovery | Self::OtherIssuer | Self::KeysAddress(_) => "discovery_invalid",
+            Self::Keys(_) => "keys_invalid",
+        }
+    }
 }
 
 /// The cause at the bottom: the layers above it only say that they failed.

@@ -35,6 +35,8 @@ pub(crate) enum Overload {
     Opens,
     /// … to the client's address.
     OpensOfAddress,
+    /// The keys of the token's issuer cannot be had.
+    Keys,
     /// The process is about to end.
     Draining,
 }
@@ -57,6 +59,7 @@ impl Overload {
             Self::Address => Problem::TOO_MANY_STREAMS_OF_ADDRESS,
             Self::Opens => Problem::OPENING_TOO_FAST,
             Self::OpensOfAddress => Problem::ADDRESS_OPENING_TOO_FAST,
+            Self::Keys => Problem::KEYS_UNAVAILABLE,
             Self::Draining => Problem::DRAINING,
         }
     }
@@ -71,12 +74,15 @@ pub(crate) struct Patience {
     process: Pressure,
     /// … and those of single clients, who are not to make others wait.
     client: Pressure,
+    /// How long an issuer has been away.
+    keys: Pressure,
 }
 
 impl Patience {
     pub(crate) fn new(settings: &StreamConfig) -> Self {
         let (retry, longest) = (settings.retry.0, settings.max_retry.0);
-        Self { retry, longest, process: Pressure::default(), client: Pressure::default() }
+        let (process, client, keys) = Default::default();
+        Self { retry, longest, process, client, keys }
     }
 
     /// The answer, counted. A native `EventSource` gives up for good on any status but 200, so that only who asks for
@@ -87,6 +93,7 @@ impl Patience {
         let doublings = match why {
             Overload::Streams | Overload::Opens => self.process.refused(now),
             Overload::User | Overload::Address | Overload::OpensOfAddress => self.client.refused(now),
+            Overload::Keys => self.keys.refused(now),
             // Elsewhere there may be room at once.
             Overload::Draining => 0,
         };
@@ -160,6 +167,7 @@ mod tests {
         for (why, status) in [
             (Overload::Streams, 503),
             (Overload::Opens, 503),
+            (Overload::Keys, 503),
             (Overload::Draining, 503),
             (Overload::User, 429),
             (Overload::Address, 429),

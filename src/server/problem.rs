@@ -76,6 +76,11 @@ impl Problem {
         "address_opening_too_fast",
         "streams are being opened from this address faster than is allowed to one",
     );
+    pub(crate) const KEYS_UNAVAILABLE: Self = Self::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "keys_unavailable",
+        "the keys of the token's issuer cannot be had at the moment",
+    );
     pub(crate) const DRAINING: Self =
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "this server is about to end; please try again");
 
@@ -157,7 +162,7 @@ impl Problem {
 
 /// The code of refused credentials: their reason, with `token_` before it where it is a token's and does not say so.
 fn code(reason: &'static str) -> String {
-    if reason.starts_with("token") || reason.starts_with("api_key") {
+    if ["token", "api_key", "keys"].iter().any(|subject| reason.starts_with(subject)) {
         reason.to_owned()
     } else {
         format!("token_{reason}")
@@ -170,6 +175,7 @@ pub(crate) fn unauthorized(error: AuthError) -> Response<Body> {
         Challenge::Credentials => (StatusCode::UNAUTHORIZED, "Bearer"),
         Challenge::InvalidRequest => (StatusCode::BAD_REQUEST, "Bearer error=\"invalid_request\""),
         Challenge::InvalidToken => (StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\""),
+        Challenge::TryAgain => (StatusCode::SERVICE_UNAVAILABLE, ""),
     };
     let json = json!({
         "type": "about:blank",
@@ -183,6 +189,8 @@ pub(crate) fn unauthorized(error: AuthError) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    if !challenge.is_empty() {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
     response
 }

@@ -87,8 +87,8 @@ impl Site {
             }
             (named, other) => named.or(other).ok_or(AuthError::Missing)?,
         };
+        let identity = self.identify(Some(&credentials), head).await.map_err(Refusal::Denied)?;
         let now = SystemTime::now();
-        let identity = self.identify(Some(&credentials), head, now).map_err(Refusal::Denied)?;
         let expires = identity.expires();
         let user = identity.user().cloned();
         match self.exchange(wish.connection, identity, now).await? {

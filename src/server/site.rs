@@ -20,9 +20,10 @@ use super::fallback::{Answer, Fallback, Responder};
 use super::overload::{Overload, Patience};
 use super::problem::{Problem, unauthorized};
 use super::{CorsConfig, EndpointConfig};
-use crate::auth::{AuthConfig, AuthError, Authenticator, Credentials, Identity, Source, credentials};
+use crate::auth::{AuthConfig, AuthError, Credentials, Identity, Source, credentials};
 use crate::event::UserId;
 use crate::hub::{Beginning, Orders, Shard, Standing, StreamConfig, Subscription};
+use crate::provider::Keys;
 use crate::proxy::{Peer, Trusted, Tunnel};
 use crate::telemetry;
 
@@ -36,7 +37,7 @@ pub struct Site {
     endpoints: Endpoints,
     cors: Cors,
     pub(super) auth: AuthConfig,
-    authenticator: Authenticator,
+    keys: Arc<Keys>,
     pub(super) orders: Orders,
     stream: StreamConfig,
     admission: Admission,
@@ -96,7 +97,7 @@ impl Site {
     #[must_use]
     pub fn new(
         settings: SiteSettings<'_>,
-        authenticator: Authenticator,
+        keys: Arc<Keys>,
         orders: Orders,
         trusted: Trusted,
         fallback: Option<Arc<dyn Fallback>>,
@@ -106,7 +107,7 @@ impl Site {
             endpoints: Endpoints::new(endpoints),
             cors: Cors::new(cors),
             auth: auth.clone(),
-            authenticator,
+            keys,
             orders,
             stream: stream.clone(),
             admission: Admission::new(stream, trusted),
@@ -143,7 +144,7 @@ impl Site {
             self.cors.apply(head.headers(), response.headers_mut());
             (response, None)
         } else if let Some(claimed) = self.endpoints.claim(path) {
-            let mut response = self.endpoint(shard, &claimed, &request, peer, &request_id);
+            let mut response = self.endpoint(shard, &claimed, &request, peer, &request_id).await;
             self.cors.apply(request.headers(), response.headers_mut());
             (response, None)
         } else if let Some(fallback) = fallback.filter(|_| !self.endpoints.claim_otherwise_spelled(path)) {
@@ -161,7 +162,7 @@ impl Site {
         (if head_only { without_body(response) } else { response }, tunnel)
     }
 
-    fn endpoint<B>(
+    async fn endpoint<B>(
         &self,
         shard: &Shard,
         claimed: &Claimed<'_>,
@@ -182,11 +183,15 @@ impl Site {
         if let Err(overload) = self.admission.knock(client) {
             return self.turn_away(overload, request.headers());
         }
-        let now = SystemTime::now();
-        let identity = match self.authenticate(request, now) {
+        let identity = match self.authenticate(request).await {
             Ok(identity) => identity,
+            Err(Denied::Auth(AuthError::KeysUnavailable)) => {
+                telemetry::stream::auth_failed(AuthError::KeysUnavailable.reason());
+                return self.turn_away(Overload::Keys, request.headers());
+            }
             Err(denied) => return denied.into_response(request_id),
         };
+        let now = SystemTime::now();
         match self.subscription(claimed, request, peer, &identity, now) {
             Ok(_) if head_only => event_stream(Body::empty()),
             Ok((subscription, beginning)) => self
@@ -197,24 +202,26 @@ impl Site {
     }
 
     /// Who makes the request, by what it brings along for that.
-    fn authenticate<B>(&self, request: &Request<B>, now: SystemTime) -> Result<Identity, Denied> {
+    async fn authenticate<B>(&self, request: &Request<B>) -> Result<Identity, Denied> {
         let credentials = credentials(request.headers(), request.uri().query(), &self.auth)?;
-        self.identify(credentials.as_ref(), request, now)
+        self.identify(credentials.as_ref(), request).await
     }
 
-    /// Who the bearer of `credentials` is, which came with `request`.
-    pub(super) fn identify<B>(
+    /// Who the bearer of `credentials` is, which came with `request`; at once, unless an issuer has to be asked for a newer key.
+    pub(super) async fn identify<B>(
         &self,
         credentials: Option<&Credentials>,
         request: &Request<B>,
-        now: SystemTime,
     ) -> Result<Identity, Denied> {
         // Any page can have a cookie sent; only what a page adds itself shows that it knows the token.
         let by_cookie = credentials.map(Credentials::source) == Some(Source::Cookie);
         if by_cookie && !self.cors.admits_cookie(request) {
             return Err(Denied::Origin);
         }
-        Ok(self.authenticator.authenticate(credentials, now)?)
+        match (self.keys.authenticate(credentials, SystemTime::now()), credentials) {
+            (Err(refusal), Some(credentials)) => Ok(self.keys.second_look(credentials, refusal).await?),
+            (settled, _) => Ok(settled?),
+        }
     }
 
     fn turn_away(&self, overload: Overload, request: &HeaderMap) -> Response<Body> {
