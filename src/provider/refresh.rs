@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
 use super::FetchError;
@@ -32,14 +32,13 @@ pub(super) struct Refresh {
     limits: Limits,
     interval: Duration,
     cooldown: Duration,
-    wanted: Notify,
-    /// Written by the one task that fetches.
     fetches: watch::Sender<Fetches>,
 }
 
-/// What has come of fetching so far.
+/// What has come of fetching so far. One task fetches; whoever wants newer keys says so here.
 #[derive(Clone, Copy, Debug, Default)]
 struct Fetches {
+    wanted: bool,
     under_way: bool,
     finished: u64,
     /// When the last one ended, and whether it brought keys.
@@ -63,7 +62,6 @@ impl Refresh {
             limits: Limits { time: config.keys_timeout.0, body_bytes },
             interval: config.keys_refresh.0,
             cooldown: config.keys_cooldown.0,
-            wanted: Notify::new(),
             fetches: watch::Sender::default(),
         }
     }
@@ -73,7 +71,7 @@ impl Refresh {
         let mut failures = 0;
         let mut log = Throttle::new(LOG_INTERVAL);
         loop {
-            self.fetches.send_modify(|fetches| fetches.under_way = true);
+            self.fetches.send_modify(|fetches| (fetches.under_way, fetches.wanted) = (true, false));
             let outcome = self.fetch().await;
             let now = Instant::now();
             telemetry::auth::keys_refreshed(outcome.as_ref().map_or_else(RefreshError::outcome, |()| "ok"));
@@ -90,7 +88,7 @@ impl Refresh {
             failures = if outcome.is_ok() { 0 } else { failures + 1 };
             self.fetches.send_modify(|fetches| {
                 let finished = fetches.finished + 1;
-                *fetches = Fetches { under_way: false, finished, last: Some((now, outcome.is_ok())) };
+                *fetches = Fetches { finished, last: Some((now, outcome.is_ok())), ..Fetches::default() };
             });
             tokio::select! {
                 () = sleep_until((now + self.pause(failures)).into()) => {}
@@ -108,34 +106,34 @@ impl Refresh {
         step.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// Resolves when a request has asked for newer keys and they may be fetched. Several that asked at once ask once.
+    /// Resolves when a request has asked for newer keys.
     async fn wanted(&self) {
-        loop {
-            self.wanted.notified().await;
-            if !self.is_cooling(*self.fetches.borrow()) {
-                return;
-            }
-        }
-    }
-
-    fn is_cooling(&self, fetches: Fetches) -> bool {
-        fetches.last.is_some_and(|(at, _)| at.elapsed() < self.cooldown)
+        let mut watched = self.fetches.subscribe();
+        // No error: the sender is here.
+        let _wanted = watched.wait_for(|fetches| fetches.wanted).await;
     }
 
     /// Waits for keys that are as new as may be had: of the fetch that is under way, or of one that this call causes unless
     /// the last is too recent. Says whether the keys are new, so that what they do not hold is known not to be there.
     pub(super) async fn renewed(&self, patience: Duration) -> bool {
         let mut watched = self.fetches.subscribe();
-        let before = *watched.borrow_and_update();
-        if !before.under_way {
-            if self.is_cooling(before) {
-                return before.last.is_some_and(|(_, is_ok)| is_ok);
+        let (mut finished, mut recent) = (0, None);
+        self.fetches.send_if_modified(|fetches| {
+            finished = fetches.finished;
+            if fetches.under_way || fetches.wanted {
+                return false;
             }
-            self.wanted.notify_one();
+            recent = fetches.last.filter(|(at, _)| at.elapsed() < self.cooldown);
+            fetches.wanted = recent.is_none();
+            fetches.wanted
+        });
+        if let Some((_, is_ok)) = recent {
+            return is_ok;
         }
-        let next = watched.wait_for(|fetches| fetches.finished > before.finished);
-        // An error means that the task is gone, as at the end of the process.
-        timeout(patience, next).await.is_ok_and(|next| next.is_ok_and(|next| next.last.is_some_and(|(_, is_ok)| is_ok)))
+        let next = watched.wait_for(|fetches| fetches.finished > finished);
+        let is_ok = |fetches: &Fetches| fetches.last.is_some_and(|(_, is_ok)| is_ok);
+        // Nobody fetches any more at the end of the process.
+        timeout(patience, next).await.is_ok_and(|next| next.is_ok_and(|fetches| is_ok(&fetches)))
     }
 
     async fn fetch(&self) -> Result<(), RefreshError> {

@@ -18,16 +18,27 @@ print('\\n'.join(jwt.encode(c, r['key'], r['algorithm'], r['headers']) for c in 
 ";
 
 const MAKE_KEYS: &str = "
-import json, sys
+import base64, json, sys
 from cryptography.hazmat.primitives import serialization as s
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 kind = json.load(sys.stdin)
 key = {'RS': lambda: rsa.generate_private_key(65537, 2048), 'PS': lambda: rsa.generate_private_key(65537, 2048),
        'ES256': lambda: ec.generate_private_key(ec.SECP256R1()), 'ES384': lambda: ec.generate_private_key(ec.SECP384R1()),
        'EdDSA': ed25519.Ed25519PrivateKey.generate}[kind]()
+b64 = lambda data: base64.urlsafe_b64encode(data).rstrip(b'=').decode()
+number = lambda value, length: b64(value.to_bytes(length, 'big'))
+public = key.public_key()
+if isinstance(public, rsa.RSAPublicKey):
+    n = public.public_numbers()
+    jwk = {'kty': 'RSA', 'n': number(n.n, 256), 'e': number(n.e, 3)}
+elif isinstance(public, ec.EllipticCurvePublicKey):
+    n, length = public.public_numbers(), public.key_size // 8
+    jwk = {'kty': 'EC', 'crv': 'P-%d' % public.key_size, 'x': number(n.x, length), 'y': number(n.y, length)}
+else:
+    jwk = {'kty': 'OKP', 'crv': 'Ed25519', 'x': b64(public.public_bytes(s.Encoding.Raw, s.PublicFormat.Raw))}
 print(json.dumps([
     key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()).decode(),
-    key.public_key().public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo).decode()]))
+    public.public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo).decode(), json.dumps(jwk)]))
 ";
 
 /// A maker of tokens: what the legacy application does at login.
@@ -36,6 +47,7 @@ pub struct Issuer {
     algorithm: String,
     key: String,
     public_key: String,
+    jwk: String,
 }
 
 impl Issuer {
@@ -43,16 +55,16 @@ impl Issuer {
     pub fn hmac(algorithm: &str) -> Self {
         let key: String = std::iter::repeat_with(fastrand::alphanumeric).take(64).collect();
         keep_secret("signing secret", key.clone());
-        Self { algorithm: algorithm.into(), key, public_key: String::new() }
+        Self { algorithm: algorithm.into(), key, public_key: String::new(), jwk: String::new() }
     }
 
     /// `RS…`, `PS…`, `ES256`, `ES384` or `EdDSA` with a key pair of its own.
     pub fn key_pair(algorithm: &str) -> Self {
         let kind = if algorithm.starts_with("RS") || algorithm.starts_with("PS") { &algorithm[..2] } else { algorithm };
-        let pair: [String; 2] = serde_json::from_str(&python(MAKE_KEYS, &json!(kind))).expect("two PEM texts");
-        let [key, public_key] = pair;
+        let made: [String; 3] = serde_json::from_str(&python(MAKE_KEYS, &json!(kind))).expect("two PEM texts, a JWK");
+        let [key, public_key, jwk] = made;
         keep_secret("private key", key.lines().nth(1).expect("PEM has lines"));
-        Self { algorithm: algorithm.into(), key, public_key }
+        Self { algorithm: algorithm.into(), key, public_key, jwk }
     }
 
     pub fn algorithm(&self) -> &str {
@@ -68,6 +80,14 @@ impl Issuer {
     /// PEM, `SubjectPublicKeyInfo`.
     pub fn public_key(&self) -> &str {
         &self.public_key
+    }
+
+    /// The public key as a JWK (RFC 7517) of this name.
+    pub fn jwk(&self, kid: &str) -> Value {
+        let mut jwk: Value = serde_json::from_str(&self.jwk).expect("a key pair has a JWK");
+        jwk["kid"] = json!(kid);
+        jwk["use"] = json!("sig");
+        jwk
     }
 
     /// A token for `user` that is good for an hour.
