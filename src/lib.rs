@@ -51,6 +51,7 @@
 //! - A clock or a socket in [`routing`], [`sse`], [`auth`] and [`hub`]: the time is passed in.
 //! - A silent gap on Cottontail's side: what it cannot prove to be whole it announces. (What RabbitMQ drops from a queue that
 //!   is over its limit, RabbitMQ tells nobody.)
+//! - A request to an address that a token names.
 //! - A token, a secret or a message's body in an error or a log line.
 //! - `unsafe`, or a panic that input can reach.
 //!

@@ -1,6 +1,7 @@
 //! The auth room from outside: tokens of another library, every algorithm and key format, and the tokens of an attacker.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking, whichever function does it")]
 
+#[allow(dead_code, reason = "shared by test binaries that each use a part")]
 mod tokens;
 
 use base64::Engine;

@@ -24,6 +24,8 @@ mod proof;
 mod revocation;
 mod source;
 mod template;
+#[cfg(test)]
+mod tests;
 mod token;
 
 pub use api_key::api_key_hash;

@@ -32,7 +32,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const MAX_REQUEST_ID: usize = 128;
 
-/// Shared by all workers; nothing in it changes.
+/// Shared by all workers; nothing in it changes but the issuers' keys.
 pub struct Site {
     endpoints: Endpoints,
     cors: Cors,

@@ -1,4 +1,4 @@
-//! The bridge to `sign.py`: a folder of fresh keys, and tokens that another library made.
+//! The bridge to `sign.py` and `sign.pl`: a folder of fresh keys, and tokens that other libraries made.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking, whichever function does it")]
 
 use std::fs;
@@ -53,21 +53,26 @@ pub(crate) fn hs256(claims: &Value) -> String {
     sign(&[json!({ "alg": "HS256", "key": { "secret": SECRET }, "claims": claims })]).remove(0)
 }
 
+/// As [`sign`], by another library with other cryptography; a job has no "payload" and no "header". See `sign.pl`.
+pub(crate) fn sign_in_perl(jobs: &[Value]) -> Vec<String> {
+    serde_json::from_value(run("/usr/bin/perl", "sign.pl", "libcrypt-jwt-perl", &json!(jobs))).unwrap()
+}
+
 fn ask(request: &Value) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tokens/sign.py");
-    let mut python = Command::new("/usr/bin/python3")
-        .arg(script)
+    run("/usr/bin/python3", "sign.py", "python3-jwt python3-cryptography", request)
+}
+
+fn run(interpreter: &str, script: &str, packages: &str, request: &Value) -> Value {
+    let mut child = Command::new(interpreter)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tokens").join(script))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("these tests need /usr/bin/python3 (apt install python3-jwt python3-cryptography)");
-    python.stdin.take().unwrap().write_all(request.to_string().as_bytes()).unwrap();
-    let output = python.wait_with_output().unwrap();
+        .unwrap_or_else(|error| panic!("{interpreter}: {error}"));
+    child.stdin.take().unwrap().write_all(request.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "tests/tokens/sign.py failed; it needs PyJWT and cryptography (apt install python3-jwt python3-cryptography):\n{complaint}"
-    );
+    assert!(output.status.success(), "tests/tokens/{script} failed; it needs {packages} of Debian:\n{complaint}");
     serde_json::from_slice(&output.stdout).unwrap()
 }
