@@ -142,6 +142,10 @@ impl Seat {
         let Stage::Replaying(after) = self.stage else { return };
         let position = after.position;
         let shared = core.lock();
+        if shared.epoch != self.epoch {
+            drop(shared);
+            return self.give_up(core);
+        }
         if position < shared.ring.floor().position {
             drop(shared);
             return self.fall_back(core, after);

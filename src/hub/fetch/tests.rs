@@ -302,3 +302,19 @@ fn a_time_that_the_ring_reaches_back_to_is_answered_from_it() {
     assert_eq!(hub.shelf.asked().0, ReadFrom::Since(time));
     assert!(read(&mut older).ends_with("END"));
 }
+
+#[test]
+fn a_replay_never_goes_on_in_another_history() {
+    let mut hub = hub(1 << 20);
+    (1..=9).for_each(|offset| hub.publish(offset, &[1]));
+    let mut stream = hub.after(5);
+    hub.publisher.starts_after(EventId { mark: Mark(5), position: Position::before(0) }, Instant::now());
+    for offset in 1..=20 {
+        let anew = EventId { mark: Mark(6), position: Position::at(offset) };
+        hub.publisher.publish(anew, Instant::now(), events(offset, &[1]).remove(0));
+    }
+    // The shard has not heard of the other history yet.
+    let text = read(&mut stream);
+    assert_eq!(data(&text), Vec::<String>::new());
+    assert!(text.ends_with("END") && !text.contains("id: 6-"), "{text}");
+}
