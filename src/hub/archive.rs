@@ -32,8 +32,10 @@ pub enum Archived {
     After(EventId),
     /// What was to come next is gone, and everything after `to` follows.
     Gap { reason: &'static str, to: EventId },
-    /// The id is none of this history; nothing follows.
+    /// The id is none of this history, or the time cannot be found in it; nothing follows.
     Unknown,
+    /// There is nothing to read yet; nothing follows.
+    Nothing,
     /// The next deliveries; there is at least one.
     Deliveries(Arc<[Past]>),
 }

@@ -124,7 +124,17 @@ impl Seat {
                 self.start(core, epoch, &fetch.subscription, &start);
                 return Poll::Ready(());
             }
-            Some(Archived::Unknown) | None => {
+            Some(Archived::Nothing) if at.is_none() => {
+                let shared = core.lock();
+                let (start, epoch) = (Start::at_beginning(&shared), shared.epoch);
+                drop(shared);
+                match start {
+                    Some(start) => self.start(core, epoch, &fetch.subscription, &start),
+                    None => self.give_up(core),
+                }
+                return Poll::Ready(());
+            }
+            Some(Archived::Unknown | Archived::Nothing) | None => {
                 self.give_up(core);
                 return Poll::Ready(());
             }

@@ -73,6 +73,11 @@ impl Ring {
         self.entries.len()
     }
 
+    /// Whether nothing was dropped yet.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.dropped.is_none()
+    }
+
     /// Keeps `entry`, whose position must be after every other's, and drops the oldest beyond the limit.
     pub(super) fn push(&mut self, entry: Arc<Entry>) {
         self.bytes += entry.cost();

@@ -137,6 +137,13 @@ impl Start {
         Self { stage, after: id, opening_id: id.to_string(), resumed: false, gap: None }
     }
 
+    /// Everything that there ever was; none unless the ring has seen the history begin.
+    pub(super) fn at_beginning(shared: &Shared) -> Option<Self> {
+        let floor = shared.ring.floor();
+        let began_here = floor.mark.0 >= SHARED_MARKS && shared.ring.is_whole();
+        began_here.then(|| Self::after(shared, floor))
+    }
+
     /// Everything that is here, after a gap.
     fn too_old(shared: &Shared, beginning: &Beginning) -> Self {
         let start = Self::after(shared, shared.ring.floor());

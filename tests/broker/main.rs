@@ -3,6 +3,7 @@
 #[path = "../support/rabbitmq.rs"]
 mod rabbitmq;
 
+mod beginning;
 mod delivery;
 mod harness;
 mod outage;

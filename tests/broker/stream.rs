@@ -9,6 +9,7 @@ use cottontail::hub::{Beginning, HistoryConfig};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 
+use crate::beginning::declare;
 use crate::harness::{config, disturbed, message, metrics, unhurried};
 use crate::rabbitmq::{self, Node};
 use crate::replica::{Replica, history};
@@ -169,6 +170,33 @@ async fn a_stream_that_was_created_again_is_a_gap_for_everybody() {
     assert!(gap.name == "gap" && gap.data.contains("unknown_id"), "{gap:?}");
     publish(&config, ["user.1.e"]).await;
     assert_eq!([stream.next().await.name, late.next().await.name], ["e", "e"]);
+    replica.stop().await;
+}
+
+/// Its end never pauses, and is far from where the old one was.
+#[tokio::test]
+async fn a_shorter_stream_in_place_of_the_old_one_is_noticed_while_it_grows() {
+    let node = Node::shared().await;
+    let config = config(&node.vhost("stream-shorter").await);
+    declare(&config).await;
+    let replica = Replica::up(&config, &HistoryConfig { declare: false, ..history() }).await;
+    let mut stream = replica.open(Beginning::Now).await;
+    publish(&config, std::iter::repeat_n("user.2.old", 5000).chain(["user.1.last"])).await;
+    until(&mut stream, "last").await;
+    delete_stream(node, "stream-shorter").await;
+    replica.until_connected(false).await;
+    declare(&config).await;
+    let growing = async {
+        loop {
+            publish(&config, ["user.1.new"]).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let seen = tokio::select! {
+        () = growing => unreachable!("it grows for ever"),
+        seen = until(&mut stream, "new") => seen,
+    };
+    assert_eq!(seen, ["gap", "new"]);
     replica.stop().await;
 }
 

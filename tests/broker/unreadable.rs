@@ -13,10 +13,10 @@ use crate::replica::{Replica, history};
 use crate::stream::{publish, until};
 
 /// Written in a routing key it becomes a byte that no UTF-8 has, on the way to the broker.
-const UNREADABLE: &str = "\u{40000}";
+pub(crate) const UNREADABLE: &str = "\u{40000}";
 
 /// Publishes `keys` in one go. No Rust client would send what `UNREADABLE` becomes, so a relay puts it in.
-async fn publish_spoiled(config: &BrokerConfig, keys: impl IntoIterator<Item = &str>) {
+pub(crate) async fn publish_spoiled(config: &BrokerConfig, keys: impl IntoIterator<Item = &str>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();
     let url = config.urls[0].expose();
@@ -102,4 +102,32 @@ async fn nothing_around_an_unreadable_message_is_lost_live_or_from_the_past() {
         assert!(told(&mut late, "e999").await == expected);
     }
     replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_starts_where_the_newest_cannot_be_read_loses_nothing_before_it() {
+    let node = Node::shared().await;
+    let unreadable = format!("user.1.{UNREADABLE}");
+    let ends: [(&str, Vec<&str>); 2] =
+        [("alone", vec![&unreadable]), ("behind", vec!["user.1.b", "user.1.c", &unreadable])];
+    for (name, end) in ends {
+        let config = config(&node.vhost(&format!("unreadable-{name}")).await);
+        let before = Replica::up(&config, &history()).await;
+        let mut stream = before.open(Beginning::Now).await;
+        let start = stream.id.clone();
+        publish(&config, ["user.1.a"]).await;
+        until(&mut stream, "a").await;
+        drop(stream);
+        before.stop().await;
+        publish_spoiled(&config, end.iter().copied()).await;
+        let after = Replica::up(&config, &history()).await;
+        let mut new = after.open(Beginning::Now).await;
+        let mut back = after.open(Beginning::After(start)).await;
+        publish(&config, ["user.1.d"]).await;
+        let readable = end.len() - 1;
+        let expected = [vec!["a", "b", "c"][..=readable].to_vec(), vec!["gap", "d"]].concat();
+        assert_eq!(until(&mut back, "d").await, expected, "{name}");
+        assert_eq!(until(&mut new, "d").await, ["d"], "{name}");
+        after.stop().await;
+    }
 }

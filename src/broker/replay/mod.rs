@@ -1,5 +1,6 @@
 //! The archive on the stream: a few readers for whatever is older than the ring, shared by all who resume near the same place.
 
+mod moment;
 mod pool;
 mod reader;
 mod request;

@@ -14,6 +14,7 @@ use super::super::backoff::Backoff;
 use super::super::dial::{Dialer, Wire};
 use super::super::failure::Failure;
 use super::super::pipeline::Sieve;
+use super::moment::seconds;
 use super::reader::{Line, Outcome, Reader};
 use super::request::Request;
 use crate::hub::HistoryConfig;
@@ -145,17 +146,21 @@ impl Pool {
         }
     }
 
-    /// Starts a reader for the oldest place that is waited for, and all that are not far behind it.
+    /// Starts a reader for the one that has waited longest: for its time, or for the oldest place that is waited for and all
+    /// that are not far behind it.
     fn start_reader(&mut self) {
-        let Some(first) = self.waiting.iter().filter(|request| request.is_ready()).map(Request::offset).min() else {
-            return;
-        };
-        // A time is nobody's neighbour: `first` is then none, which sorts before every offset.
-        let mut alone = false;
-        let (chosen, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|request| match first {
-            None => request.offset().is_none() && request.is_ready() && !std::mem::replace(&mut alone, true),
-            // One that has become ready since may stand before the first.
-            Some(first) => request.is_ready() && request.offset().is_some_and(|at| is_near(first, at)),
+        let ready = |request: &&Request| request.is_ready();
+        let Some(next) = self.waiting.iter().find(ready) else { return };
+        // Those who have only a time share a reader with those who have the same.
+        let time = next.since().map(seconds);
+        let first = self.waiting.iter().filter(ready).filter_map(Request::offset).min();
+        let (chosen, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|request| {
+            let shares = match time {
+                Some(time) => request.since().map(seconds) == Some(time),
+                // One that has become ready since may stand before the first.
+                None => request.offset().zip(first).is_some_and(|(at, first)| is_near(first, at)),
+            };
+            shares && request.is_ready()
         });
         self.waiting = waiting;
         self.last_used = Instant::now();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
@@ -28,7 +28,7 @@ const PREFETCH: u16 = 256;
 /// A reader that has nothing to do looks this often whether it is still needed.
 const IDLE: Duration = Duration::from_millis(500);
 /// What is there is delivered within this time.
-const OWED_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const OWED_LIMIT: Duration = Duration::from_secs(1);
 /// While nothing comes, the stream is given this long before its end is looked at.
 const DOUBT: Duration = Duration::from_secs(3);
 
@@ -100,8 +100,8 @@ impl Reader {
 
     /// Reads until nobody needs it any more.
     async fn read(&mut self, wire: &Wire) -> Result<(), Failure> {
-        let (channel, mut consumer) =
-            timeout(self.setup_limit, self.attach(wire)).await.unwrap_or(Err(Failure::Timeout))?;
+        let attached = timeout(self.setup_limit, self.attach(wire)).await.unwrap_or(Err(Failure::Timeout))?;
+        let Some((channel, mut consumer)) = attached else { return Ok(()) };
         let (mut piece, mut quiet_since) = (Piece::default(), Instant::now());
         loop {
             let delivery = tokio::select! {
@@ -158,39 +158,16 @@ impl Reader {
         }
     }
 
-    async fn attach(&mut self, wire: &Wire) -> Result<(Channel, Consumer), Failure> {
-        let since = self.requests.iter().find_map(Request::since);
-        let start = match since {
+    /// A consumer for the requests; none when nobody is left who needs one.
+    async fn attach(&mut self, wire: &Wire) -> Result<Option<(Channel, Consumer)>, Failure> {
+        let start = match self.requests.iter().find_map(Request::since) {
             Some(time) => self.begin_since(wire, time).await?,
-            None => self.requests.iter_mut().map(Request::attach).min().unwrap_or_default(),
+            None => self.requests.iter_mut().map(Request::attach).min(),
         };
+        let Some(start) = start else { return Ok(None) };
         self.position.store(start, Ordering::Release);
         let probe = Probe { wire, stream: &self.stream };
-        probe.attach(AMQPValue::LongLongInt(start.cast_signed()), PREFETCH).await
-    }
-
-    /// Finds the offset for a time, and whether everything since then is still there. A chunk of the stream is the unit:
-    /// a little more than was asked for may come.
-    async fn begin_since(&mut self, wire: &Wire, time: SystemTime) -> Result<u64, Failure> {
-        let probe = Probe { wire, stream: &self.stream };
-        let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let word = |word: &str| AMQPValue::LongString(word.into());
-        let oldest = probe.first(word("first"), OWED_LIMIT).await?;
-        let found = probe.first(AMQPValue::Timestamp(seconds), OWED_LIMIT).await?;
-        // Nothing is as new as that: the last chunk then ends before it.
-        let found = match found {
-            Some(id) => Some(id),
-            None => probe.first(word("last"), OWED_LIMIT).await?,
-        };
-        let (Some(oldest), Some(found)) = (oldest, found) else { return Err(Failure::Timeout) };
-        let whole = oldest.position.offset == 0 || found.position.offset > oldest.position.offset;
-        let missing = (!whole).then_some(super::super::stream::TOO_OLD);
-        let deadline = Instant::now() + STALL;
-        for mut request in std::mem::take(&mut self.requests) {
-            let told = request.begin_at(found, missing);
-            self.settle(told, request, deadline).await;
-        }
-        Ok(found.position.offset)
+        probe.attach(AMQPValue::LongLongInt(start.cast_signed()), PREFETCH).await.map(Some)
     }
 
     async fn take(&mut self, piece: &mut Piece, delivery: lapin::Result<Delivery>) -> Result<(), Failure> {
@@ -236,7 +213,7 @@ impl Reader {
     }
 
     /// Tells `request` something and keeps it if it goes on.
-    async fn settle(&mut self, message: Archived, mut request: Request, deadline: Instant) {
+    pub(super) async fn settle(&mut self, message: Archived, mut request: Request, deadline: Instant) {
         match request.tell(message, deadline).await {
             Sent::Yes => self.requests.push(request),
             Sent::Stalled => self.set_aside(request),
@@ -280,7 +257,12 @@ impl Reader {
     /// replica here is behind.
     async fn doubt(&mut self, wire: &Wire) -> Result<(), Failure> {
         let probe = Probe { wire, stream: &self.stream };
-        let newest = timeout(self.setup_limit, probe.newest(OWED_LIMIT)).await.unwrap_or(Err(Failure::Timeout))?;
+        let Some(furthest) = self.requests.iter().filter(|request| request.is_owed()).filter_map(Request::offset).max()
+        else {
+            return Ok(());
+        };
+        let newest = timeout(self.setup_limit, probe.newest(furthest, OWED_LIMIT)).await;
+        let newest = newest.unwrap_or(Err(Failure::Timeout))?;
         let deadline = Instant::now() + STALL;
         for request in std::mem::take(&mut self.requests) {
             let beyond = newest.is_none_or(|newest| request.offset().is_some_and(|at| at > newest.position.offset));

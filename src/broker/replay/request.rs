@@ -28,11 +28,12 @@ pub(super) struct Request {
 #[derive(Debug)]
 enum Place {
     /// `sent` is the last that its stream was given, as that stream would say it.
-    At {
-        cursor: Cursor,
-        sent: EventId,
+    At { cursor: Cursor, sent: EventId },
+    Since {
+        time: SystemTime,
+        /// Connections that ended by what cannot be read where it was looked for.
+        failures: u32,
     },
-    Since(SystemTime),
 }
 
 /// What a piece came to.
@@ -49,7 +50,7 @@ impl Request {
     pub(super) fn new(from: ReadFrom, pieces: Sender<Archived>, retries: u32) -> Self {
         let place = match from {
             ReadFrom::After(id) => Place::At { cursor: Cursor::new(id, retries), sent: id },
-            ReadFrom::Since(time) => Place::Since(time),
+            ReadFrom::Since(time) => Place::Since { time, failures: 0 },
         };
         Self { place, pieces, retries, started: false, stalled_since: None }
     }
@@ -58,14 +59,14 @@ impl Request {
     pub(super) const fn offset(&self) -> Option<u64> {
         match &self.place {
             Place::At { cursor, .. } => Some(cursor.last().position.offset),
-            Place::Since(_) => None,
+            Place::Since { .. } => None,
         }
     }
 
     pub(super) const fn since(&self) -> Option<SystemTime> {
         match self.place {
             Place::At { .. } => None,
-            Place::Since(time) => Some(time),
+            Place::Since { time, .. } => Some(time),
         }
     }
 
@@ -73,7 +74,7 @@ impl Request {
     pub(super) fn attach(&mut self) -> u64 {
         match &mut self.place {
             Place::At { cursor, .. } => cursor.attach(),
-            Place::Since(_) => 0,
+            Place::Since { .. } => 0,
         }
     }
 
@@ -83,7 +84,8 @@ impl Request {
     }
 
     pub(super) fn is_gone(&self, now: Instant) -> bool {
-        self.pieces.is_closed()
+        matches!(self.place, Place::Since { failures, .. } if failures >= self.retries)
+            || self.pieces.is_closed()
             || self.stalled_since.is_some_and(|since| now.saturating_duration_since(since) > STALL_LIMIT)
     }
 
@@ -118,10 +120,16 @@ impl Request {
     /// Its reader's connection was ended by something that cannot be read, after the reader had come to `position`. Whose
     /// place is elsewhere has not come that far.
     pub(super) fn poisoned(&mut self, position: u64) {
-        if let Place::At { cursor, .. } = &mut self.place
-            && cursor.stands_at(position)
-        {
-            cursor.poisoned();
+        match &mut self.place {
+            Place::At { cursor, .. } if cursor.stands_at(position) => cursor.poisoned(),
+            Place::At { .. } => {}
+            Place::Since { failures, .. } => {
+                *failures += 1;
+                if *failures == self.retries {
+                    // It has been sent nothing yet, so there is room; and it may have been told and be gone.
+                    let _ = self.pieces.try_send(Archived::Unknown);
+                }
+            }
         }
     }
 
@@ -137,7 +145,7 @@ impl Request {
     pub(super) async fn tell(&mut self, piece: Archived, deadline: Instant) -> Sent {
         let up_to = match &piece {
             Archived::After(id) | Archived::Gap { to: id, .. } => *id,
-            Archived::Unknown | Archived::Deliveries(_) => {
+            Archived::Unknown | Archived::Nothing | Archived::Deliveries(_) => {
                 // Nothing follows it, whether it was taken or not.
                 let _ = timeout_at(deadline.into(), self.pieces.send(piece)).await;
                 return Sent::Gone;

@@ -101,6 +101,11 @@ impl Cursor {
         verdict
     }
 
+    /// The connection ended for another reason. What was stepped over may be gone since, with the whole stream even.
+    pub(in super::super) fn interrupted(&mut self) {
+        self.poison = Poison { failures: 0, skip: 0, ..self.poison };
+    }
+
     /// The connection ended because of something that could not be read.
     pub(in super::super) fn poisoned(&mut self) {
         self.poison.failures = if self.progressed { 1 } else { self.poison.failures + 1 };
@@ -129,6 +134,7 @@ mod tests {
             let mut poisoned = false;
             for (offset, readable) in stream.iter().filter(|(offset, _)| *offset >= from) {
                 if until_cut == 0 {
+                    cursor.interrupted();
                     break;
                 }
                 until_cut -= 1;
@@ -176,6 +182,18 @@ mod tests {
             let runs = stream.windows(2).filter(|pair| !pair[0].1 && pair[1].1).count();
             prop_assert_eq!(gaps, runs);
         }
+    }
+
+    #[test]
+    fn after_an_interruption_the_last_delivery_is_looked_at_again() {
+        let mut cursor = Cursor::new(id(10), 1);
+        cursor.attach();
+        cursor.judge(id(10));
+        cursor.poisoned();
+        assert_eq!((cursor.attach(), cursor.is_owed()), (12, false));
+        cursor.interrupted();
+        assert_eq!((cursor.attach(), cursor.is_owed()), (10, true));
+        assert_eq!(cursor.judge(EventId { mark: Mark(99), ..id(10) }), Verdict::OtherHistory);
     }
 
     #[test]

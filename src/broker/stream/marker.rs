@@ -1,18 +1,29 @@
-//! The marker: a message that gives a stream its first id, so that a browser which saw it empty can say so later.
+//! The marker: a message of our own that gives an empty stream its first id, and an end that can be read to one that has none.
+
+use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::protocol::BasicProperties;
 use lapin::types::ShortString;
+use tokio::time::timeout;
 
 use super::super::dial::Wire;
 use super::super::failure::{Failure, Step};
 use super::place::MARKER_TYPE;
 
-/// Publishes a marker to the queue itself, by the default exchange (AMQP 0-9-1 §3.1.3.1). Without the right to do so, ids
-/// given out while the stream is empty hold at this process alone, which costs a browser a gap and nothing else.
-pub(super) async fn publish(wire: &Wire, stream: &ShortString) {
-    if let Err(failure) = try_publish(wire, stream).await {
-        tracing::debug!(%failure, "the stream got no first marker");
+/// A broker that is short of memory or disk takes no messages and says nothing.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Publishes a marker to the queue itself, by the default exchange (AMQP 0-9-1 §3.1.3.1). False without the right to do so:
+/// ids given out while the stream is empty then hold at this process alone, which costs a browser a gap and nothing else.
+pub(super) async fn publish(wire: &Wire, stream: &ShortString) -> Result<bool, Failure> {
+    match timeout(LIMIT, try_publish(wire, stream)).await.unwrap_or(Err(Failure::Timeout)) {
+        Ok(()) => Ok(true),
+        Err(failure @ Failure::Permission { .. }) => {
+            tracing::debug!(%failure, "the stream got no marker");
+            Ok(false)
+        }
+        Err(failure) => Err(failure),
     }
 }
 

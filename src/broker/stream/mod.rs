@@ -2,6 +2,7 @@
 
 mod cursor;
 mod marker;
+mod opening;
 mod place;
 mod probe;
 mod queue;

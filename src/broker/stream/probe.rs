@@ -1,6 +1,6 @@
 //! Short looks at a stream, each by a consumer of its own: what stands at its end, or at a place in it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
@@ -15,6 +15,10 @@ use crate::event::EventId;
 
 /// Deliveries that a look may cause.
 const PREFETCH: u16 = 10;
+/// What is there and was asked for comes within this time of what was asked for later.
+const PAUSE: Duration = Duration::from_millis(300);
+/// Time for the newest chunk to come.
+const NEWEST_LIMIT: Duration = Duration::from_secs(3);
 
 /// A way to look at `stream` over one connection.
 #[derive(Clone, Copy)]
@@ -44,20 +48,45 @@ impl Probe<'_> {
     /// The first delivery from `offset` on, if it comes within `limit`.
     pub(in super::super) async fn first(&self, offset: AMQPValue, limit: Duration) -> Result<Option<EventId>, Failure> {
         let (channel, mut consumer) = self.attach(offset, PREFETCH).await?;
-        let found = next_id(&mut consumer, limit).await;
-        leave(&channel).await;
-        found
+        let found = next_id(&mut consumer, limit).await?;
+        leave(&channel, &mut consumer).await?;
+        Ok(found)
     }
 
-    /// The newest delivery: the last before a pause of `pause` in what the last chunk has and what comes after it.
-    pub(in super::super) async fn newest(&self, pause: Duration) -> Result<Option<EventId>, Failure> {
+    /// What the newest chunk begins with, if it comes within `limit`.
+    pub(in super::super) async fn last(&self, limit: Duration) -> Result<Option<EventId>, Failure> {
+        self.first(AMQPValue::LongString("last".into()), limit).await
+    }
+
+    /// The first delivery of the chunk that holds the second `time` (since 1970) or comes after it; the newest chunk's when
+    /// none is as new as that. None when nothing comes at all within `limit`.
+    pub(in super::super) async fn since(&self, time: u64, limit: Duration) -> Result<Option<EventId>, Failure> {
+        let (channel, mut consumer) = self.attach(AMQPValue::Timestamp(time), PREFETCH).await?;
+        let mut found = next_id(&mut consumer, PAUSE).await?;
+        if found.is_none() {
+            // What is slow is slow for both: the one that asked first would have been given something first.
+            let last = self.last(limit).await?;
+            found = next_id(&mut consumer, PAUSE).await?.or(last);
+        }
+        leave(&channel, &mut consumer).await?;
+        Ok(found)
+    }
+
+    /// The newest delivery, or one at or behind the offset `enough`: the last before a pause of `pause` in what the newest
+    /// chunk has and what comes after it.
+    pub(in super::super) async fn newest(&self, enough: u64, pause: Duration) -> Result<Option<EventId>, Failure> {
         // The last chunk may have thousands, and none of them is acknowledged here.
         let (channel, mut consumer) = self.attach(AMQPValue::LongString("last".into()), u16::MAX).await?;
-        let mut newest = None;
-        while let Some(id) = next_id(&mut consumer, pause).await? {
+        // Where messages come without a pause, this is far more than a chunk.
+        let deadline = Instant::now() + NEWEST_LIMIT;
+        let mut newest: Option<EventId> = None;
+        while newest.is_none_or(|id| id.position.offset < enough)
+            && Instant::now() < deadline
+            && let Some(id) = next_id(&mut consumer, pause).await?
+        {
             newest = Some(id);
         }
-        leave(&channel).await;
+        leave(&channel, &mut consumer).await?;
         Ok(newest)
     }
 }
@@ -70,8 +99,13 @@ async fn next_id(consumer: &mut Consumer, limit: Duration) -> Result<Option<Even
     }
 }
 
-/// Its consumer and what it holds unacknowledged go with the channel.
-async fn leave(channel: &Channel) {
-    // It fails only with the connection, whose next use says so.
-    let _ = channel.close(200, "OK".into()).await;
+/// Its consumer and what that holds unacknowledged go with the channel.
+async fn leave(channel: &Channel, consumer: &mut Consumer) -> Result<(), Failure> {
+    let failure = |error| Failure::of(error, Step::ConsumeStream);
+    let Err(error) = channel.close(200, "OK".into()).await else { return Ok(()) };
+    // The connection is gone. The consumer knows why, behind what it still holds.
+    while let Some(delivery) = consumer.next().await {
+        delivery.map_err(failure)?;
+    }
+    Err(failure(error))
 }

@@ -75,7 +75,9 @@ impl StreamQueue {
                 // The refusal has ended the channel on which it was said.
                 self.create(&open_channel(wire).await?).await?;
                 // Before anything is bound, so that it is the first.
-                marker::publish(wire, &self.name).await;
+                if let Err(failure) = marker::publish(wire, &self.name).await {
+                    tracing::debug!(%failure, "the new stream got no marker yet");
+                }
                 true
             }
             Err(failure) => return Err(failure),

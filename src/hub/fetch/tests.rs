@@ -318,3 +318,22 @@ fn a_replay_never_goes_on_in_another_history() {
     assert_eq!(data(&text), Vec::<String>::new());
     assert!(text.ends_with("END") && !text.contains("id: 6-"), "{text}");
 }
+
+#[test]
+fn a_time_before_a_history_that_began_here_is_answered_with_all_of_it_and_no_gap() {
+    for (ring_bytes, complete) in [(1 << 20, true), (1, false)] {
+        let mut hub = hub(ring_bytes);
+        hub.publisher.starts_after(EventId { mark: Mark(1 << 47), position: Position::before(0) }, Instant::now());
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(60));
+        let time = std::time::SystemTime::now() - Duration::from_secs(60);
+        let mut stream = hub.open(Beginning::Since { time, instant: long_ago });
+        (1..=3).for_each(|offset| hub.publish(offset, &[1]));
+        let (from, archive) = hub.shelf.asked();
+        assert_eq!(from, ReadFrom::Since(time));
+        archive.try_send(Archived::Nothing).expect("room");
+        let text = read(&mut stream);
+        assert!(!text.contains("event: gap"), "{text}");
+        let expected: &[&str] = if complete { &["1.0", "2.0", "3.0"] } else { &[] };
+        assert!(data(&text) == expected && text.ends_with("END") != complete, "{text}");
+    }
+}
