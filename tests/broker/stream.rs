@@ -111,6 +111,28 @@ async fn what_is_older_than_the_ring_is_read_from_the_stream_up_to_the_present()
 }
 
 #[tokio::test]
+async fn who_takes_the_past_slowly_keeps_nobody_waiting_and_loses_nothing() {
+    let config = config(&rabbitmq::vhost("stream-slow").await);
+    let replica = Replica::up(&config, &HistoryConfig { memory: ByteSize::b(1), replay_readers: 1, ..history() }).await;
+    let mut live = replica.open(Beginning::Now).await;
+    let start = live.id.clone();
+    let names: Vec<String> = (0..3000).map(|number| format!("e{number}")).collect();
+    let keys: Vec<String> = names.iter().map(|name| format!("user.1.{name}")).collect();
+    publish(&config, keys.iter().map(String::as_str)).await;
+    assert_eq!(until(&mut live, "e2999").await, names);
+    // The slow ones are opened and then left alone with far more than may wait for them.
+    let mut slow =
+        [replica.open(Beginning::After(start.clone())).await, replica.open(Beginning::After(start.clone())).await];
+    let mut quick = replica.open(Beginning::After(start)).await;
+    assert_eq!(until(&mut quick, "e2999").await, names);
+    for stream in &mut slow {
+        assert!(stream.resumed);
+        assert_eq!(until(stream, "e2999").await, names);
+    }
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_restarted_replica_answers_from_a_ring_that_it_has_filled() {
     let config = config(&rabbitmq::vhost("stream-warm").await);
     let first = Replica::up(&config, &history()).await;
