@@ -3,9 +3,10 @@
 use crate::support::rabbitmq::Node;
 use crate::trial::{Plan, Trial};
 
+/// A queue that is exclusive may be gone with its connection before its turn comes.
 async fn delete_every_queue(vhost: &str) {
     let expression = format!(
-        "[rabbit_amqqueue:delete(Q, false, false, <<\"test\">>) || Q <- rabbit_amqqueue:list(<<\"{vhost}\">>)]."
+        "[catch rabbit_amqqueue:delete(Q, false, false, <<\"test\">>) || Q <- rabbit_amqqueue:list(<<\"{vhost}\">>)]."
     );
     Node::shared().await.ctl(&["eval", &expression]).await;
 }
