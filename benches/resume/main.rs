@@ -24,6 +24,7 @@ mod support {
     pub mod process;
     pub mod rabbitmq;
     pub mod secrecy;
+    pub mod tls;
     pub mod tokens;
 }
 

@@ -22,7 +22,7 @@ use crate::broker::{Exchange, LinkStatus, OrderIntake, Pipeline, WithOrders};
 use crate::config::Config;
 use crate::control::Control;
 use crate::hub::{self, MAX_SHARDS, Overview, ShardSeed};
-use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, SiteSettings, Upstream, Worker};
+use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, SiteSettings, Tls, Upstream, Worker};
 use crate::shutdown::{Drain, DrainHandle};
 use crate::telemetry;
 
@@ -73,7 +73,8 @@ impl App {
     /// When an address cannot be listened on or a thread cannot be started; then nothing goes on running.
     pub fn start(plan: Plan, source: Source, fallback: Option<Arc<dyn Fallback>>) -> Result<Self, StartError> {
         let Plan { config, rooms, .. } = plan;
-        let Rooms { mappings, authenticator, sources, link, orders, trusted, proxy } = rooms;
+        let Rooms { mappings, authenticator, sources, link, orders, trusted, proxy, tls } = rooms;
+        let tls = tls.map(Arc::new);
         let fallback = fallback.or_else(|| proxy.map(|seed| Arc::new(Upstream(seed)) as Arc<dyn Fallback>));
         let threads = worker_threads(&config);
         let listeners = server::bind(config.server.listen, threads).map_err(|source| StartError::Listen {
@@ -106,7 +107,7 @@ impl App {
         let site = Arc::new(Site::new(settings, Arc::clone(&keys), overview.orders(), trusted, fallback));
         let drain = Drain::new();
         let failed = Arc::new(Notify::new());
-        start_workers(listeners, seeds, &site, &config, &drain, &failed).map_err(StartError::Worker)?;
+        start_workers(listeners, seeds, &site, &config, tls.as_ref(), &drain, &failed).map_err(StartError::Worker)?;
 
         let publisher = publisher.counting(mappings.table().event_names());
         let remembered = config.history.dedupe_message_ids;
@@ -130,12 +131,14 @@ impl App {
                 (exchange.status(), tokio::spawn(exchange.run(intake, stop)), None)
             }
         };
+        let watch = tls.map(|tls| tokio::spawn(tls.watch()));
         let handle = drain.handle();
         let upkeep = start_admin(admin_listener, &config, &overview, handle, status)
             .into_iter()
             .chain(replay)
             .chain(orders)
             .chain(keys.start())
+            .chain(watch)
             .collect();
         tracing::info!(%server, %admin, threads, "listening");
         let grace = config.server.grace.0;
@@ -201,6 +204,7 @@ fn start_workers(
     seeds: Vec<ShardSeed>,
     site: &Arc<Site>,
     config: &Config,
+    tls: Option<&Arc<Tls>>,
     drain: &Drain,
     failed: &Arc<Notify>,
 ) -> io::Result<()> {
@@ -214,6 +218,7 @@ fn start_workers(
             site: Arc::clone(site),
             settings: settings.clone(),
             connections: Arc::clone(&connections),
+            tls: tls.cloned(),
             write_timeout: config.stream.write_timeout.0,
             drain: drain.watch(),
             failed: Arc::clone(failed),

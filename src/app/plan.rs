@@ -6,6 +6,7 @@ use crate::config::{Config, Draft, Sources};
 use crate::provider::KeySources;
 use crate::proxy::{ProxySeed, Trusted};
 use crate::routing::{MappingTable, Mappings};
+use crate::server::Tls;
 use crate::setting::Fault;
 
 /// What a configuration comes to, with nothing started yet.
@@ -27,6 +28,8 @@ pub(super) struct Rooms {
     pub(super) trusted: Trusted,
     /// None without `upstream.url`.
     pub(super) proxy: Option<ProxySeed>,
+    /// None where browsers are spoken to without TLS.
+    pub(super) tls: Option<Tls>,
 }
 
 impl std::fmt::Debug for Rooms {
@@ -52,9 +55,11 @@ impl Rooms {
         // Its faults are among the proxy's.
         let trusted = Trusted::parse(&config.server.trusted_proxies).unwrap_or_default();
         let proxy = ProxySeed::new(&config.upstream, &config.server.trusted_proxies).map_err(&mut collect).ok();
-        match (table, authenticator, sources, link, orders, proxy) {
-            (Some(table), Some(authenticator), Some(sources), Some(link), Some(orders), Some(proxy)) => {
-                Ok(Self { mappings: Mappings::new(table), authenticator, sources, link, orders, trusted, proxy })
+        let tls = Tls::load(&config.server.tls).map_err(&mut collect).ok();
+        match (table, authenticator, sources, link, orders, proxy, tls) {
+            (Some(table), Some(authenticator), Some(sources), Some(link), Some(orders), Some(proxy), Some(tls)) => {
+                let mappings = Mappings::new(table);
+                Ok(Self { mappings, authenticator, sources, link, orders, trusted, proxy, tls })
             }
             _ => Err(faults),
         }

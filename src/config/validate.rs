@@ -90,6 +90,8 @@ impl Found {
             "server.grace",
             "must be longer than server.drain_delay and server.drain_window together",
         );
+        self.file("server.tls.certificate_file", server.tls.certificate_file.as_ref());
+        self.file("server.tls.key_file", server.tls.key_file.as_ref());
         let (ours, theirs) = (server.listen, admin.listen);
         let same_address = ours.is_ipv4() == theirs.is_ipv4()
             && (ours.ip() == theirs.ip() || ours.ip().is_unspecified() || theirs.ip().is_unspecified());
@@ -221,6 +223,7 @@ impl Found {
         let (server, broker, stream) = (&config.server, &config.broker, &config.stream);
         let tick = Duration::from_millis(1);
         self.time("server.header_timeout", server.header_timeout, tick);
+        self.time("server.tls.reload_interval", server.tls.reload_interval, tick);
         self.time("server.drain_window", server.drain_window, Duration::ZERO);
         self.time("server.grace", server.grace, tick);
         self.time("server.drain_delay", server.drain_delay, Duration::ZERO);

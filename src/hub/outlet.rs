@@ -11,7 +11,7 @@ use super::core::Core;
 /// A stream's way out when the hub writes it without anybody's help: no task, no buffer. Its drop closes the stream.
 pub trait Outlet: Debug {
     /// Writes what it takes at once of `pieces`, frames with their chunk framing (RFC 9112 §7.1); when it takes nothing
-    /// it is `Pending` and wakes `cx` later.
+    /// it is `Pending` and wakes `cx` later, to be offered the same bytes first again.
     fn poll_write(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 
     /// Ready when the other side is gone; otherwise wakes `cx` when that may have changed.

@@ -1,4 +1,4 @@
-//! The `[server]`, `[admin]`, `[cors]` sections and the `[[endpoint]]` tables as they are written.
+//! The `[server]`, `[server.tls]`, `[admin]`, `[cors]` sections and the `[[endpoint]]` tables as they are written.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ pub struct ServerConfig {
     /// Request line and headers together.
     pub max_header_bytes: ByteSize,
     pub max_headers: usize,
-    /// For a request's headers to arrive, and for a kept-alive connection to send its next request.
+    /// For a TLS handshake, for a request's headers to arrive, and for a kept-alive connection to send its next request.
     pub header_timeout: Span,
     /// Networks of the proxies whose word on where a request comes from is taken.
     pub trusted_proxies: Vec<String>,
@@ -30,6 +30,25 @@ pub struct ServerConfig {
     pub drain_window: Span,
     /// The process is gone this long after SIGTERM, whatever is still open.
     pub grace: Span,
+    pub tls: TlsConfig,
+}
+
+/// `[server.tls]`: TLS on the listener that browsers reach; none without its files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TlsConfig {
+    /// PEM: the certificate, then those of its chain.
+    pub certificate_file: Option<String>,
+    /// PEM: the certificate's private key.
+    pub key_file: Option<String>,
+    /// Between two looks at the files.
+    pub reload_interval: Span,
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        Self { certificate_file: None, key_file: None, reload_interval: Span::from_secs(10) }
+    }
 }
 
 impl Default for ServerConfig {
@@ -45,6 +64,7 @@ impl Default for ServerConfig {
             drain_delay: Span::from_secs(3),
             drain_window: Span::from_secs(10),
             grace: Span::from_secs(25),
+            tls: TlsConfig::default(),
         }
     }
 }

@@ -1,31 +1,34 @@
-//! One connection: HTTP/1.1 or HTTP/2 by its first bytes, served by hyper until either side ends it or a stream takes its socket over.
+//! One connection: HTTP/1.1 or HTTP/2 by its first bytes or its TLS handshake, served by hyper until either side ends it or a stream takes its socket over.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::time::{Instant as TokioInstant, Sleep, sleep, sleep_until, timeout};
+use tokio::task::spawn_local;
+use tokio::time::timeout;
 
 use super::ServerConfig;
 use super::body::{Body, Kind, StreamBody, StreamView};
+use super::drive::{Closing, Drive, End};
 use super::fallback::Responder;
 use super::site::Site;
-use super::socket::SocketOutlet;
+use super::socket::{SocketOutlet, Transport};
 use super::strict::Strict;
+use super::switched::Switched;
+use super::tls::{self, Tls};
 use super::traffic::{Traffic, Underway};
 use super::wire::{Leaving, Version, Wire};
 use super::worker::Counted;
@@ -43,7 +46,16 @@ pub(crate) struct Protocol {
     http1: http1::Builder,
     http2: http2::Builder<LocalExecutor>,
     settings: ServerConfig,
+    tls: Option<Arc<Tls>>,
     traffic: Traffic,
+}
+
+/// A connection that was taken, as far as its first bytes or its handshake.
+struct Taken<Io> {
+    wire: Wire<Io>,
+    peer: Peer,
+    counted: Counted,
+    closing: Closing,
 }
 
 /// Runs a connection's tasks on the worker's own thread.
@@ -52,7 +64,7 @@ pub(crate) struct LocalExecutor;
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor {
     fn execute(&self, task: F) {
-        tokio::task::spawn_local(task);
+        spawn_local(task);
     }
 }
 
@@ -69,36 +81,8 @@ enum Carried {
     Switched(Tunnel, Underway),
 }
 
-/// A connection that has left HTTP.
-#[derive(Debug)]
-struct Left {
-    socket: TcpStream,
-    /// What hyper had read of the other protocol.
-    first: Bytes,
-    tunnel: Tunnel,
-    underway: Underway,
-    counted: Counted,
-}
-
-impl Left {
-    /// Runs it to its end, which comes soon after the connections are to close.
-    async fn run(self, mut closing: Closing, window: Duration) {
-        let Self { socket, first, tunnel, underway, counted } = self;
-        let cut = async {
-            closing.begun().await;
-            // Spread, so that those who come back do not come all at once.
-            sleep(window.mul_f64(fastrand::f64() / 2.0)).await;
-        };
-        tokio::select! {
-            () = tunnel.run(socket, first) => {}
-            () = cut => {}
-        }
-        drop((underway, counted));
-    }
-}
-
 impl Protocol {
-    pub(crate) fn new(site: Arc<Site>, shard: Shard, settings: &ServerConfig) -> Self {
+    pub(crate) fn new(site: Arc<Site>, shard: Shard, settings: &ServerConfig, tls: Option<Arc<Tls>>) -> Self {
         let header_bytes = usize::try_from(settings.max_header_bytes.as_u64()).unwrap_or(usize::MAX).max(8 << 10);
         let mut http1 = http1::Builder::new();
         http1
@@ -109,12 +93,13 @@ impl Protocol {
         let mut http2 = http2::Builder::new(LocalExecutor);
         http2
             .timer(TokioTimer::new())
+            .enable_connect_protocol()
             .max_concurrent_streams(MAX_HTTP2_STREAMS)
             .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
             .keep_alive_interval(settings.header_timeout.0)
             .keep_alive_timeout(settings.header_timeout.0);
         let fallback = site.settle();
-        Self { site, shard, fallback, http1, http2, settings: settings.clone(), traffic: Traffic::default() }
+        Self { site, shard, fallback, http1, http2, settings: settings.clone(), tls, traffic: Traffic::default() }
     }
 
     /// Answers under way on all connections.
@@ -127,32 +112,47 @@ impl Protocol {
     pub(crate) async fn serve(self: Rc<Self>, socket: TcpStream, counted: Counted, mut closing: Closing) {
         // A client that sends nothing in time, or is gone, is owed nothing.
         let Ok(address) = socket.peer_addr() else { return };
-        let peer = Peer { address: address.ip(), secure: false };
-        let first_bytes = timeout(self.settings.header_timeout.0, Wire::detect(socket));
+        let peer = Peer { address: address.ip(), secure: self.tls.is_some() };
+        let limit = self.settings.header_timeout.0;
+        if let Some(tls) = &self.tls {
+            // Boxed, as is hyper's part below, so that a connection that has not sent its request yet is small, and the
+            // large pieces of thousands that open at once come and go one after the other in the same place.
+            let handshake = Box::pin(tls::accept(tls, socket, limit));
+            let accepted = tokio::select! {
+                accepted = handshake => accepted,
+                () = closing.begun() => return,
+            };
+            let Some((version, stream)) = accepted else { return };
+            return self.serve_version(version, Taken { wire: Wire::new(stream), peer, counted, closing }).await;
+        }
+        let first_bytes = timeout(limit, Wire::detect(socket));
         let detected = tokio::select! {
             detected = first_bytes => detected,
             () = closing.begun() => return,
         };
         let Ok(Ok((version, wire))) = detected else { return };
-        // hyper's part is boxed, so that a connection that has not sent its request yet is small, and the large pieces
-        // of thousands that open at once come and go one after the other in the same place.
+        self.serve_version(version, Taken { wire, peer, counted, closing }).await;
+    }
+
+    fn serve_version<'a, Io: Transport>(
+        self: &'a Rc<Self>,
+        version: Version,
+        taken: Taken<Io>,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
         match version {
-            Version::Http1 => Box::pin(self.serve_http1_and_after(wire, peer, counted, closing)).await,
-            Version::Http2 => Box::pin(self.serve_http2(wire, peer, counted, closing)).await,
+            Version::Http1 => Box::pin(self.serve_http1_and_after(taken)),
+            Version::Http2 => Box::pin(self.serve_http2(taken)),
         }
     }
 
-    async fn serve_http2(self: &Rc<Self>, wire: Wire<TcpStream>, peer: Peer, counted: Counted, closing: Closing) {
+    async fn serve_http2<Io: Transport>(self: &Rc<Self>, taken: Taken<Io>) {
+        let Taken { wire, peer, counted, closing } = taken;
         let (protocol, traffic) = (Rc::clone(self), self.traffic.of_connection());
-        let (leaving, watched) = (wire.leaving(), traffic.clone());
+        let (leaving, watched, ending) = (wire.leaving(), traffic.clone(), closing.clone());
         let service = service_fn(move |request| {
-            let (protocol, underway) = (Rc::clone(&protocol), traffic.begin());
-            async move {
-                let Self { site, shard, fallback, .. } = &*protocol;
-                // A request of HTTP/2 is never left for another protocol.
-                let (response, _no_tunnel) = site.answer(shard, fallback.as_deref(), request, peer).await;
-                Ok::<_, Infallible>(response.map(|body| body.keep(underway)))
-            }
+            // Begun here and not in its task: until that runs, the connection would seem to have nothing to do.
+            let (protocol, underway, closing) = (Rc::clone(&protocol), traffic.begin(), ending.clone());
+            async move { Ok::<_, Infallible>(protocol.answer_http2(request, peer, underway, closing).await) }
         });
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(wire), service));
         let drive =
@@ -161,19 +161,39 @@ impl Protocol {
         drop(counted);
     }
 
-    async fn serve_http1_and_after(&self, wire: Wire<TcpStream>, peer: Peer, counted: Counted, closing: Closing) {
-        if let Some(left) = self.serve_http1(wire, peer, counted, closing.clone()).await {
-            left.run(closing, self.settings.drain_window.0).await;
+    async fn answer_http2(
+        &self,
+        mut request: Request<Incoming>,
+        peer: Peer,
+        underway: Underway,
+        closing: Closing,
+    ) -> Response<Body> {
+        let upgrade = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
+        let (response, tunnel) = self.site.answer(&self.shard, self.fallback.as_deref(), request, peer).await;
+        // Only a stream is left for another protocol, never the connection (RFC 8441).
+        if let (Some(tunnel), Some(upgrade)) = (tunnel, upgrade) {
+            let window = self.settings.drain_window.0;
+            let switched = Switched { tunnel, underway: underway.another(), closing, window };
+            spawn_local(switched.run_on_stream(upgrade));
+        }
+        response.map(|body| body.keep(underway))
+    }
+
+    async fn serve_http1_and_after<Io: Transport>(&self, taken: Taken<Io>) {
+        if let Some((switched, socket, first, counted)) = self.serve_http1(taken).await {
+            switched.run(socket, first).await;
+            drop(counted);
         }
     }
 
     /// What is left to do if the connection has left HTTP.
-    async fn serve_http1(&self, wire: Wire<TcpStream>, peer: Peer, counted: Counted, closing: Closing) -> Option<Left> {
+    async fn serve_http1<Io: Transport>(&self, taken: Taken<Io>) -> Option<(Switched, Io, Bytes, Counted)> {
+        let Taken { wire, peer, counted, closing } = taken;
         let (carried, traffic) = (RefCell::new(Carried::default()), self.traffic.of_connection());
         let leaving = wire.leaving();
         let service = service_fn(|request| self.answer_http1(request, peer, &carried, &leaving, &traffic));
         let mut connection = self.http1.serve_connection(TokioIo::new(Strict::new(wire)), service);
-        let drive = Drive { closing, traffic: &traffic, leaving: &leaving, idle_limit: None };
+        let drive = Drive { closing: closing.clone(), traffic: &traffic, leaving: &leaving, idle_limit: None };
         let leave = |cx: &Context<'_>| match &*carried.borrow() {
             Carried::Parked(_) if leaving.has_head() => Poll::Ready(()),
             Carried::Body(view) => view.poll_cut_off(cx),
@@ -193,7 +213,8 @@ impl Protocol {
             }
             // hyper has left the socket open, as it does after 101 alone.
             (End::Over, Carried::Switched(tunnel, underway)) => {
-                Some(Left { socket, first: parts.read_buf, tunnel, underway, counted })
+                let window = self.settings.drain_window.0;
+                Some((Switched { tunnel, underway, closing, window }, socket, parts.read_buf, counted))
             }
             (End::Over | End::Left, _) => None,
         }
@@ -227,92 +248,5 @@ impl Protocol {
             kind @ (Kind::Full(_) | Kind::Elsewhere | Kind::Answer(_)) => kind,
         };
         Ok(Response::from_parts(head, Body::from(kind).keep(underway)))
-    }
-}
-
-/// Says that connections are to finish what they have under way and take nothing new.
-#[derive(Clone, Debug)]
-pub(crate) struct Closing(pub(crate) watch::Receiver<bool>);
-
-impl Closing {
-    /// Resolves once it has begun. Cancel-safe.
-    async fn begun(&mut self) {
-        // An error means that the worker is gone, and every connection with it.
-        let _begun = self.0.wait_for(|closing| *closing).await;
-    }
-}
-
-/// How driving a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// The connection is over.
-    Over,
-    /// `leave` was ready while the connection was not over.
-    Left,
-}
-
-/// What decides how long a connection is driven.
-struct Drive<'a> {
-    closing: Closing,
-    traffic: &'a Traffic,
-    leaving: &'a Leaving,
-    /// A connection that begins nothing for this long while nothing is under way is ended; hyper does it by itself for HTTP/1.
-    idle_limit: Option<Duration>,
-}
-
-impl Drive<'_> {
-    /// Polls a connection to its end, or until `leave` is ready. Once it is to close, or has idled too long, it is asked
-    /// to `finish`, and dropped when nothing is under way.
-    async fn run<C: Future<Output = hyper::Result<()>>>(
-        mut self,
-        mut connection: Pin<&mut C>,
-        finish: impl Fn(Pin<&mut C>),
-        leave: impl Fn(&Context<'_>) -> Poll<()>,
-    ) -> End {
-        let mut idle = self.idle_limit.map(|limit| Box::pin(Idle::new(limit)));
-        let mut finishing = false;
-        let mut closing = pin!(self.closing.begun());
-        poll_fn(|cx: &mut Context<'_>| {
-            let idled = idle.as_mut().is_some_and(|idle| idle.as_mut().poll_idle(cx, self.traffic));
-            if !finishing && (idled || closing.as_mut().poll(cx).is_ready()) {
-                finishing = true;
-                finish(connection.as_mut());
-            }
-            if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(End::Over);
-            }
-            // What is left is a client that has not finished its request, or will not say goodbye.
-            if finishing && self.traffic.here() == 0 && !self.leaving.is_held_back() {
-                return Poll::Ready(End::Over);
-            }
-            leave(cx).map(|()| End::Left)
-        })
-        .await
-    }
-}
-
-/// Notices a connection that has begun nothing for a while.
-struct Idle {
-    limit: Duration,
-    timer: Pin<Box<Sleep>>,
-    begun: u64,
-}
-
-impl Idle {
-    fn new(limit: Duration) -> Self {
-        Self { limit, timer: Box::pin(sleep_until(TokioInstant::now() + limit)), begun: 0 }
-    }
-
-    /// Whether nothing is under way, and nothing was begun since the timer was set.
-    fn poll_idle(mut self: Pin<&mut Self>, cx: &mut Context<'_>, traffic: &Traffic) -> bool {
-        while self.timer.as_mut().poll(cx).is_ready() {
-            if traffic.here() == 0 && traffic.begun() == self.begun {
-                return true;
-            }
-            let next = TokioInstant::now() + self.limit;
-            self.begun = traffic.begun();
-            self.timer.as_mut().reset(next);
-        }
-        false
     }
 }

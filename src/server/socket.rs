@@ -1,9 +1,11 @@
-//! A socket taken over from hyper: an event stream's own way out, written by the hub, with no task and no buffer.
+//! A socket taken over from hyper, plain or encrypted: an event stream's own way out, written by the hub, with no task and no buffer.
 
+use std::fmt::Debug;
 use std::io::{self, IoSlice};
+use std::mem::take;
 use std::net::TcpListener;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
@@ -11,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::body::OpenStream;
+use super::tls::Encrypted;
 use super::worker::Counted;
 use crate::hub::Outlet;
 use crate::telemetry;
@@ -36,27 +39,54 @@ pub(super) fn prepare(listener: &TcpListener, write_timeout: Duration) -> io::Re
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries))
 }
 
+/// What carries a connection to a browser.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Debug + 'static {
+    /// Says that nothing more comes, where there is a word for it, as far as the socket takes it at once.
+    fn say_goodbye(&mut self) {}
+}
+
+impl Transport for TcpStream {}
+
+impl Transport for Encrypted {
+    /// Without `close_notify` a client cannot tell the end from an attacker's cut (RFC 8446 §6.1).
+    fn say_goodbye(&mut self) {
+        let _said = Pin::new(self).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct SocketOutlet {
-    socket: TcpStream,
+pub(super) struct SocketOutlet<Io: Transport> {
+    socket: Io,
+    /// Bytes that the encryption has taken but the socket has not; they count as taken when it has.
+    held_back: usize,
     chatter: usize,
     _open: OpenStream,
     _counted: Counted,
 }
 
-impl SocketOutlet {
-    pub(super) fn new(socket: TcpStream, open: OpenStream, counted: Counted) -> Self {
-        Self { socket, chatter: 0, _open: open, _counted: counted }
+impl<Io: Transport> SocketOutlet<Io> {
+    pub(super) fn new(socket: Io, open: OpenStream, counted: Counted) -> Self {
+        Self { socket, held_back: 0, chatter: 0, _open: open, _counted: counted }
     }
 }
 
-impl Outlet for SocketOutlet {
+impl<Io: Transport> Drop for SocketOutlet<Io> {
+    fn drop(&mut self) {
+        self.socket.say_goodbye();
+    }
+}
+
+impl<Io: Transport> Outlet for SocketOutlet<Io> {
     fn poll_write(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let socket = Pin::new(&mut self.socket);
-        match pieces {
-            [piece] => socket.poll_write(cx, piece),
-            _ => socket.poll_write_vectored(cx, pieces),
+        let mut socket = Pin::new(&mut self.socket);
+        if self.held_back == 0 {
+            self.held_back = match pieces {
+                [piece] => ready!(socket.as_mut().poll_write(cx, piece))?,
+                _ => ready!(socket.as_mut().poll_write_vectored(cx, pieces))?,
+            };
         }
+        ready!(socket.poll_flush(cx))?;
+        Poll::Ready(Ok(take(&mut self.held_back)))
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {

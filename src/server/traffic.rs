@@ -44,6 +44,13 @@ impl Traffic {
     }
 }
 
+impl Underway {
+    /// Something that the answer leaves behind, to be waited for as well.
+    pub(crate) fn another(&self) -> Self {
+        self.0.begin()
+    }
+}
+
 impl Drop for Underway {
     fn drop(&mut self) {
         self.0.here.set(self.0.here.get() - 1);

@@ -96,6 +96,11 @@ impl<Io: AsyncRead + Unpin> Wire<Io> {
 }
 
 impl<Io> Wire<Io> {
+    /// For a connection whose protocol is known.
+    pub(crate) fn new(io: Io) -> Self {
+        Self { first: Bytes::new(), io, leaving: Leaving::default() }
+    }
+
     pub(crate) fn leaving(&self) -> Leaving {
         self.leaving.clone()
     }
@@ -190,7 +195,7 @@ mod tests {
             let head = ["HTTP/1.1 200 OK", &fields.join("\r\n")].join("\r\n") + "\r\n\r\n";
             run(async {
                 let io = tokio_test::io::Builder::new().build();
-                let mut wire = Wire { first: Bytes::new(), io, leaving: Leaving::default() };
+                let mut wire = Wire::new(io);
                 let leaving = wire.leaving();
                 assert!(leaving.catch_head());
                 for piece in head.as_bytes().chunks(cut) {

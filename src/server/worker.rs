@@ -15,9 +15,11 @@ use tokio::task::{LocalSet, coop, spawn_local, yield_now};
 use tokio::time::{sleep, sleep_until};
 
 use super::ServerConfig;
-use super::connection::{Closing, Protocol};
+use super::connection::Protocol;
+use super::drive::Closing;
 use super::site::Site;
 use super::socket;
+use super::tls::Tls;
 use crate::hub::{Shard, ShardSeed};
 use crate::shutdown::DrainWatch;
 use crate::telemetry;
@@ -38,6 +40,8 @@ pub struct Worker {
     pub settings: ServerConfig,
     /// Open connections of all workers.
     pub connections: Arc<AtomicUsize>,
+    /// None where browsers are spoken to without TLS.
+    pub tls: Option<Arc<Tls>>,
     /// A peer that takes nothing for this long is given up.
     pub write_timeout: Duration,
     pub drain: DrainWatch,
@@ -59,9 +63,9 @@ impl Worker {
 
     async fn run(self) {
         // `drain` is held to the end: its drop says that this worker is done.
-        let Self { listener, seed, site, settings, connections, write_timeout, drain, failed } = self;
+        let Self { listener, seed, site, settings, connections, tls, write_timeout, drain, failed } = self;
         let shard = seed.settle(Instant::now());
-        let protocol = Rc::new(Protocol::new(site, shard.clone(), &settings));
+        let protocol = Rc::new(Protocol::new(site, shard.clone(), &settings, tls));
         // Its writes are many and bounded by the turn itself, so that they need no budget of the runtime's.
         let mut turning = spawn_local(coop::unconstrained(turns(shard.clone())));
         let open = Open { here: Rc::default(), everywhere: connections, limit: settings.max_connections };

@@ -81,6 +81,7 @@ fn describe() {
         Unit::Seconds,
         "From a request's head to its response's last byte"
     );
+    describe_counter!("tls_handshake_failures_total", "TLS handshakes with browsers that failed, by reason");
     // There from zero on, so that a rate over a restart is right.
     ::metrics::gauge!("amqp_connected").set(0.0);
     ::metrics::counter!("amqp_deliveries_total").absolute(0);

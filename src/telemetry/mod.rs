@@ -7,6 +7,7 @@ mod metrics;
 pub mod proxy;
 pub mod stream;
 mod throttle;
+pub mod tls;
 
 pub use log::{LogConfig, LogFormat, filter, set_up};
 pub use metrics::metrics;

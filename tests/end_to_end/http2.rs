@@ -1,16 +1,19 @@
-//! HTTP/2 by prior knowledge (RFC 9113 §3.3): the same streams, many on one connection.
+//! HTTP/2 by prior knowledge (RFC 9113 §3.3), or by ALPN where the run goes over TLS: the same streams, many on one connection.
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2::SendRequest;
 use hyper::{Response, http};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::scenario::Scenario;
 use crate::support::deadline::within;
 use crate::support::eventsource_decoder::{EventSourceDecoder, Message, Observed};
+use crate::support::http1::Transport;
 use crate::support::metrics::Metrics;
+use crate::support::tls::Certificates;
 
 struct Stream {
     body: Incoming,
@@ -38,6 +41,14 @@ impl Stream {
 
 pub(crate) async fn connect(scenario: &Scenario) -> SendRequest<Empty<Bytes>> {
     let stream = TcpStream::connect(scenario.server.address()).await.unwrap();
+    if Transport::of_this_run() == Transport::Tls {
+        let stream = Certificates::of_this_run().connect_on(stream, &["h2"]).await.unwrap();
+        return handshake(stream).await;
+    }
+    handshake(stream).await
+}
+
+async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> SendRequest<Empty<Bytes>> {
     let (requests, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);

@@ -20,6 +20,7 @@ mod support {
     pub mod rabbitmq;
     pub mod secrecy;
     pub mod sse;
+    pub mod tls;
     pub mod tokens;
 }
 

@@ -15,6 +15,7 @@ mod support {
     pub mod process;
     pub mod secrecy;
     pub mod sse;
+    pub mod tls;
 }
 
 mod scene;
@@ -28,5 +29,6 @@ mod headers;
 mod limits;
 mod streams;
 mod targets;
+mod tls;
 mod upgrades;
 mod volume;

@@ -1,15 +1,15 @@
-//! One end of a TCP connection that says and sees exact bytes.
+//! One end of a connection that says and sees exact bytes.
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::deadline::within;
 
 #[derive(Debug)]
-pub struct Wire {
-    socket: TcpStream,
+pub struct Wire<Io = TcpStream> {
+    socket: Io,
     /// Read and not taken yet.
     received: Vec<u8>,
 }
@@ -22,6 +22,23 @@ impl Wire {
 
     pub async fn connect(address: SocketAddr) -> Self {
         Self::new(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// Breaks the connection off with RST.
+    pub fn reset(self) {
+        self.socket.set_zero_linger().unwrap();
+    }
+
+    pub fn into_socket(self) -> TcpStream {
+        assert!(self.received.is_empty());
+        self.socket
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
+    /// Over something else than TCP alone.
+    pub fn over(socket: Io) -> Self {
+        Self { socket, received: Vec::new() }
     }
 
     pub async fn say(&mut self, bytes: impl AsRef<[u8]>) {
@@ -93,16 +110,6 @@ impl Wire {
     /// Ends this direction only.
     pub async fn finish(&mut self) {
         self.socket.shutdown().await.unwrap();
-    }
-
-    /// Breaks the connection off with RST.
-    pub fn reset(self) {
-        self.socket.set_zero_linger().unwrap();
-    }
-
-    pub fn into_socket(self) -> TcpStream {
-        assert!(self.received.is_empty());
-        self.socket
     }
 }
 

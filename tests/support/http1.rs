@@ -1,5 +1,6 @@
-//! A plain HTTP client over one TCP connection that forgives nothing: HTTP/1.1, or HTTP/2 where the whole run is to go over that; what an event stream means is not its business.
+//! An HTTP client over one connection that forgives nothing: HTTP/1.1, or HTTP/2 or TLS where the whole run is to go over that; what an event stream means is not its business.
 
+use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -8,11 +9,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::chunked::ChunkedDecoder;
 use super::deadline::within;
+use super::tls::Certificates;
 
 /// A request as it goes onto the wire; `Host` and `Content-Length` are added.
 #[derive(Clone, Debug)]
@@ -114,11 +116,16 @@ pub enum Piece {
     End(Ended),
 }
 
+/// What carries HTTP/1.1.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin + Debug {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + Debug> Stream for S {}
+
 /// The body of a response; dropping it closes the connection.
 #[derive(Debug)]
 pub struct Body {
     /// None over HTTP/2, whose connection is a task of its own.
-    stream: Option<TcpStream>,
+    stream: Option<Box<dyn Stream>>,
     received: Vec<u8>,
     framing: Framing,
 }
@@ -186,11 +193,24 @@ pub async fn send(address: SocketAddr, request: &Request) -> io::Result<(Head, B
 }
 
 /// As [`send`], on a connection that the caller made.
-pub async fn send_on(mut stream: TcpStream, request: &Request) -> io::Result<(Head, Body)> {
-    if goes_over_http2(stream.peer_addr()?) {
-        return send_over_http2(stream, request).await;
+pub async fn send_on(stream: TcpStream, request: &Request) -> io::Result<(Head, Body)> {
+    let address = stream.peer_addr()?;
+    match Transport::of(address) {
+        Transport::Plain => send_over_http1(Box::new(stream), address, request).await,
+        Transport::Tls => {
+            let stream = Certificates::of_this_run().connect_on(stream, &["http/1.1"]).await?;
+            send_over_http1(Box::new(stream), address, request).await
+        }
+        Transport::Http2 => send_over_http2(stream, request).await,
     }
-    let wire = request.encode(stream.peer_addr()?);
+}
+
+async fn send_over_http1(
+    mut stream: Box<dyn Stream>,
+    address: SocketAddr,
+    request: &Request,
+) -> io::Result<(Head, Body)> {
+    let wire = request.encode(address);
     // A server may answer and close before it has read everything; then the answer counts.
     let sent = stream.write_all(&wire).await;
     let mut received = Vec::new();
@@ -209,17 +229,39 @@ pub async fn send_on(mut stream: TcpStream, request: &Request) -> io::Result<(He
     Ok((head, Body { stream: Some(stream), received, framing }))
 }
 
-/// The listeners for browsers that this run has started; those for operators speak HTTP/1.1 only.
-static PUBLIC: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
-
-/// Says that `address` is a listener for browsers: with `COTTONTAIL_TEST_HTTP=2` requests go there over HTTP/2.
-pub fn is_public(address: SocketAddr) {
-    PUBLIC.lock().expect("nobody panics with it").push(address);
+/// What the requests of a run go over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Plain,
+    /// HTTP/1.1 over TLS.
+    Tls,
+    /// HTTP/2 without TLS.
+    Http2,
 }
 
-fn goes_over_http2(address: SocketAddr) -> bool {
-    std::env::var("COTTONTAIL_TEST_HTTP").is_ok_and(|version| version == "2")
-        && PUBLIC.lock().expect("nobody panics with it").contains(&address)
+impl Transport {
+    /// What `COTTONTAIL_TEST_HTTP` chooses for this run: `tls`, `2`, or plain HTTP/1.1.
+    pub fn of_this_run() -> Self {
+        match std::env::var("COTTONTAIL_TEST_HTTP").as_deref() {
+            Ok("tls") => Self::Tls,
+            Ok("2") => Self::Http2,
+            _ => Self::Plain,
+        }
+    }
+
+    /// What is spoken there; plain HTTP unless [`is_public`] has said otherwise.
+    fn of(address: SocketAddr) -> Self {
+        let public = PUBLIC.lock().expect("nobody panics with it");
+        public.iter().rfind(|(known, _)| *known == address).map_or(Self::Plain, |(_, transport)| *transport)
+    }
+}
+
+/// The listeners for browsers that this run has started; those for operators speak HTTP/1.1 only.
+static PUBLIC: Mutex<Vec<(SocketAddr, Transport)>> = Mutex::new(Vec::new());
+
+/// Says that `address` is a listener for browsers, and how requests go there.
+pub fn is_public(address: SocketAddr, transport: Transport) {
+    PUBLIC.lock().expect("nobody panics with it").push((address, transport));
 }
 
 async fn send_over_http2(stream: TcpStream, request: &Request) -> io::Result<(Head, Body)> {

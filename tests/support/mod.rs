@@ -12,5 +12,6 @@ pub mod process;
 pub mod rabbitmq;
 pub mod secrecy;
 pub mod sse;
+pub mod tls;
 pub mod tokens;
 pub mod website;

@@ -8,10 +8,11 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::deadline::eventually;
-use super::http1::{Request, Response, fetch, is_public, try_fetch};
+use super::http1::{Request, Response, Transport, fetch, is_public, try_fetch};
 use super::metrics::Metrics;
 use super::output::Output;
 use super::secrecy::assert_keeps_secrets;
+use super::tls::Certificates;
 
 /// Port 0: the system chooses.
 const ANY_PORT: &str = "127.0.0.1:0";
@@ -23,7 +24,8 @@ pub struct Server {
     output: Output,
     address: SocketAddr,
     admin: Option<SocketAddr>,
-    _directory: TempDir,
+    transport: Transport,
+    directory: TempDir,
 }
 
 impl Server {
@@ -47,10 +49,13 @@ impl Server {
     pub async fn start_unready(config: &str, listen: &str) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let path = directory.path().join("config.toml");
-        std::fs::write(&path, with_listeners(config, listen)).expect("the temporary directory is writable");
+        let config = with_listeners(config, listen, directory.path());
+        std::fs::write(&path, &config).expect("the temporary directory is writable");
         let mut command = cottontail(directory.path());
         command.args(["run", "--config"]).arg(&path);
-        Self::launch(command, directory).await
+        let encrypted = config.contains("certificate_file");
+        let transport = if encrypted { Transport::Tls } else { Transport::of_this_run() };
+        Self::launch(command, directory, transport).await
     }
 
     /// Starts `cottontail dev` on a free port, in an empty directory.
@@ -58,14 +63,19 @@ impl Server {
         let directory = TempDir::new().expect("a temporary directory");
         let mut command = cottontail(directory.path());
         command.args(["dev", "--listen", ANY_PORT]);
-        Self::launch(command, directory).await
+        let transport = match Transport::of_this_run() {
+            Transport::Http2 => Transport::Http2,
+            // It has no certificate.
+            Transport::Plain | Transport::Tls => Transport::Plain,
+        };
+        Self::launch(command, directory, transport).await
     }
 
-    async fn launch(mut command: Command, directory: TempDir) -> Self {
+    async fn launch(mut command: Command, directory: TempDir, transport: Transport) -> Self {
         let mut child = command.spawn().expect("the program starts");
         let output = Output::of(&mut child);
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Self { child, output, address: nowhere, admin: None, _directory: directory };
+        let mut server = Self { child, output, address: nowhere, admin: None, transport, directory };
         (server.address, server.admin) = eventually("a log line that says `listening`", async || {
             if let Some(status) = server.child.try_wait().expect("the child is ours") {
                 panic!("the program ended at its start: {status}");
@@ -73,13 +83,18 @@ impl Server {
             server.output.lines().iter().find_map(|line| listening(line))
         })
         .await;
-        is_public(server.address);
+        is_public(server.address, transport);
         server
     }
 
     /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where its configuration is, and nothing else that it needs.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Where browsers connect.
@@ -94,7 +109,8 @@ impl Server {
 
     /// `path` of the browsers' listener as a URL.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let scheme = if self.transport == Transport::Tls { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
     }
 
     /// A whole response of the browsers' listener.
@@ -184,11 +200,18 @@ pub fn cottontail(directory: &Path) -> Command {
     command
 }
 
-fn with_listeners(config: &str, listen: &str) -> String {
+fn with_listeners(config: &str, listen: &str, directory: &Path) -> String {
     let mut config: toml::Table = config.parse().expect("the test's configuration is TOML");
     for (section, listen) in [("server", listen), ("admin", ANY_PORT)] {
         let section = config.entry(section).or_insert_with(|| toml::Table::new().into());
         section.as_table_mut().expect("a section is a table").insert("listen".into(), listen.into());
+    }
+    if Transport::of_this_run() == Transport::Tls {
+        let [certificate, key] = Certificates::of_this_run().write(directory);
+        let tls = config["server"].as_table_mut().expect("it was made above").entry("tls");
+        let tls = tls.or_insert_with(|| toml::Table::new().into()).as_table_mut().expect("a section is a table");
+        tls.insert("certificate_file".into(), certificate.display().to_string().into());
+        tls.insert("key_file".into(), key.display().to_string().into());
     }
     config.to_string()
 }
