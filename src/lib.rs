@@ -20,19 +20,21 @@
 //!
 //! # A browser's request
 //!
-//! A worker accepts the connection and keeps it to its end; hyper reads the request. The path names an endpoint or
-//! nothing; [`auth::credentials`] finds the token, [`auth::Authenticator`] makes an [`auth::Identity`] of it (after
-//! [`provider::Keys`] has asked its issuer for newer keys, if it names one that is not here), and from that and the query
-//! comes a [`hub::Subscription`], which holds nothing that is not granted. [`hub::Shard::subscribe`] decides under one lock
-//! what is replayed and from where on the stream is live, so that no event is missed in between and none comes twice. Over
-//! HTTP/1.1 the shard as a rule takes the socket over and writes the stream itself, to a [`hub::Outlet`]; otherwise the
-//! stream is a body that hyper reads. Whatever ends a stream, its place in the shard goes with it.
+//! A worker accepts the connection, encrypted if [`server::Tls`] is configured, and keeps it to its end; hyper reads the
+//! request. The path names an endpoint or nothing; [`auth::credentials`] finds the token, [`auth::Authenticator`] makes an
+//! [`auth::Identity`] of it (after [`provider::Keys`] has asked its issuer for newer keys, if it names one that is not
+//! here), and from that and the query comes a [`hub::Subscription`], which holds nothing that is not granted.
+//! [`hub::Shard::subscribe`] decides under one lock what is replayed and from where on the stream is live, so that no event
+//! is missed in between and none comes twice. Over HTTP/1.1 the shard as a rule takes the socket over and writes the stream
+//! itself, to a [`hub::Outlet`]; otherwise the stream is a body that hyper reads. Whatever ends a stream, its place in the
+//! shard goes with it.
 //!
 //! # A request for the application
 //!
 //! A path that is no endpoint's goes to [`proxy::Proxy::forward`], of which each worker has one with connections of its own:
 //! the head is cleaned of what concerns one connection only and says from whom it comes, the bodies pass through piece by
-//! piece. A connection that leaves HTTP becomes a [`proxy::Tunnel`], which the worker carries in its place.
+//! piece. A connection that leaves HTTP, or a stream of one that speaks HTTP/2, becomes a [`proxy::Tunnel`], which the worker
+//! carries in its place.
 //!
 //! # The end
 //!
@@ -96,7 +98,7 @@
 //! | [`hub`] | who gets what: the publisher, the ring, the shards and their subscribers |
 //! | [`control`] | orders: ending streams, revoking tokens |
 //! | [`broker`] | the link to RabbitMQ, the exchange of `dev`, and the pipeline that both feed |
-//! | [`server`] | HTTP: workers, endpoints, refusals, CORS, the admin listener |
+//! | [`server`] | HTTP and TLS: workers, endpoints, refusals, CORS, the admin listener |
 //! | [`config`] | all sections together: loading, checking, and where each setting was written |
 //! | [`app`] | wiring: what is built from a configuration, started and ended |
 //! | [`cli`] | the command line and the commands besides `run` |

@@ -7,6 +7,8 @@ pub enum ProxyError {
     Ambiguous(#[from] Ambiguity),
     #[error("CONNECT is not for this server")]
     Connect,
+    #[error("the request has passed through this process already; does `upstream.url` lead to it?")]
+    Loop,
     #[error("the body is larger than upstream.max_body_bytes")]
     BodyTooLarge,
     #[error("the request's body broke off or is malformed")]
@@ -25,6 +27,8 @@ pub enum ProxyError {
     Broken(hyper::Error),
     #[error("the application's answer is not HTTP: {0}")]
     Invalid(hyper::Error),
+    #[error("the application's answer opens no WebSocket")]
+    NoWebSocket,
 }
 
 /// What makes a request mean two things, or none.

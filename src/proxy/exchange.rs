@@ -15,7 +15,7 @@ use super::error::ProxyError;
 use super::hygiene;
 use super::outgoing::Outgoing;
 use super::pool::{Carrier, Lease, Sent};
-use super::{Proxy, UpstreamConfig};
+use super::{Proxy, UpstreamConfig, via};
 
 impl Proxy {
     /// Sends a request over a pooled connection and waits for the head of its response.
@@ -38,7 +38,7 @@ impl Proxy {
     pub(super) fn pass(&self, response: Response<Incoming>, lease: Lease) -> Response<ResponseBody> {
         let (mut head, body) = response.into_parts();
         hygiene::clean_response(head.status, &mut head.headers);
-        hygiene::add_via(&mut head.headers, head.version);
+        via::add_to_response(&mut head.headers, head.version);
         // The browser's connection says its own version.
         head.version = http::Version::default();
         Response::from_parts(head, ResponseBody::new(body, lease, self.config.idle_timeout.0))

@@ -2,7 +2,7 @@
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::uri::Authority;
@@ -110,16 +110,6 @@ pub(super) fn clean_response(status: StatusCode, headers: &mut HeaderMap) {
         headers.insert(UPGRADE, protocol);
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
-}
-
-/// Adds this program to the message's way (RFC 9110 §7.6.3); `version` is that of the message as it was received.
-pub(super) fn add_via(headers: &mut HeaderMap, version: Version) {
-    let entry = match version {
-        Version::HTTP_2 => "2 cottontail",
-        Version::HTTP_10 => "1.0 cottontail",
-        _ => "1.1 cottontail",
-    };
-    headers.append(VIA, HeaderValue::from_static(entry));
 }
 
 /// The host that a request is for: of its target, else of its one `Host` (RFC 9112 §3.2). `None` from HTTP/1.0 only.

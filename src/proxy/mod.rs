@@ -13,6 +13,8 @@ mod outgoing;
 mod pool;
 mod switch;
 mod tunnel;
+mod via;
+mod websocket;
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -30,6 +32,7 @@ pub use tunnel::Tunnel;
 use origin::Origin;
 use outgoing::Outgoing;
 use pool::{Limits, Pool};
+use via::Pseudonym;
 
 use crate::setting::Fault;
 
@@ -39,6 +42,7 @@ pub struct ProxySeed {
     origin: Origin,
     config: UpstreamConfig,
     trusted: Trusted,
+    pseudonym: Pseudonym,
     limits: Arc<Limits>,
 }
 
@@ -54,7 +58,8 @@ impl ProxySeed {
         match (trusted, origin) {
             (Some(_), None) => Ok(None),
             (Some(trusted), Some(Some(origin))) => {
-                Ok(Some(Self { origin, config: config.clone(), trusted, limits: Arc::new(Limits::new(config)) }))
+                let (pseudonym, limits) = (Pseudonym::new(), Arc::new(Limits::new(config)));
+                Ok(Some(Self { origin, config: config.clone(), trusted, pseudonym, limits }))
             }
             _ => Err(faults),
         }
@@ -68,6 +73,7 @@ impl ProxySeed {
             origin: self.origin.clone(),
             config: self.config.clone(),
             trusted: self.trusted.clone(),
+            pseudonym: self.pseudonym.clone(),
             limits: Arc::clone(&self.limits),
         }
     }
@@ -80,6 +86,7 @@ pub struct Proxy {
     origin: Origin,
     config: UpstreamConfig,
     trusted: Trusted,
+    pseudonym: Pseudonym,
     limits: Arc<Limits>,
 }
 
@@ -95,7 +102,7 @@ pub struct Peer {
 #[derive(Debug)]
 pub enum Forwarded {
     Response(Response<ResponseBody>),
-    /// 101, and the application's side of what follows.
+    /// 101, or 200 where only a stream of HTTP/2 is left (RFC 8441), and the application's side of what follows.
     Switched(Response<()>, Tunnel),
 }
 
@@ -106,8 +113,11 @@ impl Proxy {
     /// # Errors
     /// When there is no response of the application that could be passed on.
     pub async fn forward(&self, request: Request<Incoming>, peer: Peer) -> Result<Forwarded, ProxyError> {
-        if request.method() == Method::CONNECT {
+        if request.method() == Method::CONNECT && !websocket::is_asked_for(&request) {
             return Err(ProxyError::Connect);
+        }
+        if self.pseudonym.is_in(request.headers()) {
+            return Err(ProxyError::Loop);
         }
         let slot = Arc::clone(&self.limits.requests).try_acquire_owned().map_err(|_| ProxyError::Busy)?;
         let outgoing = Outgoing::new(request, peer, self)?;

@@ -11,6 +11,7 @@ use super::body::RequestBody;
 use super::error::{Ambiguity, ProxyError};
 use super::forwarded::Hop;
 use super::hygiene::{self, Wishes};
+use super::websocket::{self, Handshake};
 use super::{HostPolicy, Peer, Proxy};
 
 /// The head, which can be sent once more, and the body, which cannot.
@@ -19,6 +20,8 @@ pub(super) struct Outgoing {
     head: Head,
     pub(super) wishes: Wishes,
     pub(super) body: RequestBody,
+    /// Of a WebSocket that was asked for over HTTP/2.
+    pub(super) handshake: Option<Handshake>,
 }
 
 #[derive(Clone, Debug)]
@@ -31,6 +34,7 @@ struct Head {
 
 impl Outgoing {
     pub(super) fn new(request: Request<Incoming>, peer: Peer, proxy: &Proxy) -> Result<Self, ProxyError> {
+        let handshake = websocket::is_asked_for(&request).then(Handshake::new);
         let (parts, body) = request.into_parts();
         let host = hygiene::host(&parts)?;
         let limit = match proxy.config.max_body_bytes.as_u64() {
@@ -50,15 +54,19 @@ impl Outgoing {
             headers.remove(EXPECT);
         }
         Hop { peer: peer.address, secure: peer.secure, host: host.as_ref() }.note(&mut headers, &proxy.trusted);
-        hygiene::add_via(&mut headers, parts.version);
+        proxy.pseudonym.add_to_request(&mut headers, parts.version);
         let host = match (proxy.config.host, host) {
             (HostPolicy::Keep, Some(host)) => host,
             (HostPolicy::Keep, None) | (HostPolicy::Upstream, _) => proxy.origin.authority.clone(),
         };
         headers.insert(HOST, HeaderValue::from_str(host.as_str()).map_err(|_| Ambiguity::BadHost)?);
         let target = parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-        let head = Head { method: parts.method, target, host, headers };
-        Ok(Self { head, wishes, body: RequestBody::new(body, limit) })
+        let mut head = Head { method: parts.method, target, host, headers };
+        if let Some(handshake) = &handshake {
+            head.method = Method::GET;
+            wishes.upgrade = Some(handshake.ask(&mut head.headers));
+        }
+        Ok(Self { head, wishes, body: RequestBody::new(body, limit), handshake })
     }
 
     /// The same request again, if sending it twice does what sending it once does (RFC 9110 §9.2.2).
@@ -71,6 +79,7 @@ impl Outgoing {
             head: self.head.clone(),
             wishes: self.wishes.clone(),
             body: RequestBody::empty(),
+            handshake: None,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Version};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
@@ -14,12 +14,17 @@ use super::hygiene;
 use super::outgoing::Outgoing;
 use super::pool::{Carrier, Lease, Link};
 use super::tunnel::Tunnel;
-use super::{Forwarded, Proxy};
+use super::websocket::Handshake;
+use super::{Forwarded, Proxy, via};
 
 impl Proxy {
     /// Sends the request and waits for the head of its response, whichever way the application decides.
-    pub(super) async fn switch(&self, outgoing: Outgoing, slot: OwnedSemaphorePermit) -> Result<Forwarded, ProxyError> {
-        let progress = outgoing.body.progress();
+    pub(super) async fn switch(
+        &self,
+        mut outgoing: Outgoing,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<Forwarded, ProxyError> {
+        let (progress, question) = (outgoing.body.progress(), outgoing.handshake.take());
         let (socket, permit) = self.pool.apart().await?;
         let handshake = http1::handshake(TokioIo::new(socket)).await;
         let (mut sender, mut connection) = handshake.map_err(ProxyError::Broken)?;
@@ -35,6 +40,10 @@ impl Proxy {
         };
         let response = sent.map_err(|error| failure(error.into_error(), &progress))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // Over HTTP/2 the browser would take it for a WebSocket.
+            if question.is_some() && response.status().is_success() {
+                return Err(ProxyError::NoWebSocket);
+            }
             let link = Link::driven(sender, connection, permit);
             let lease = Lease::new(&self.pool, Carrier::Own(link), progress, slot);
             return Ok(Forwarded::Response(self.pass(response, lease)));
@@ -46,7 +55,14 @@ impl Proxy {
         };
         let (mut head, _no_body) = response.into_parts();
         hygiene::clean_response(head.status, &mut head.headers);
-        hygiene::add_via(&mut head.headers, head.version);
+        via::add_to_response(&mut head.headers, head.version);
+        if let Some(question) = question {
+            if !question.is_answered(&head.headers) {
+                return Err(ProxyError::NoWebSocket);
+            }
+            Handshake::strip(&mut head.headers);
+            (head.status, head.version) = (StatusCode::OK, Version::default());
+        }
         let tunnel = Tunnel {
             upstream: parts.io.into_inner(),
             first: parts.read_buf,

@@ -102,6 +102,8 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "request_ambiguous", "the request can be read in more than one way");
     pub(crate) const CONNECT_REFUSED: Self =
         Self::new(StatusCode::NOT_IMPLEMENTED, "connect_not_implemented", "this server is no proxy for CONNECT");
+    pub(crate) const PROXY_LOOP: Self =
+        Self::new(StatusCode::LOOP_DETECTED, "proxy_loop", "the request came back to this server, which it had passed");
     pub(crate) const BODY_TOO_LARGE: Self =
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the request's body is larger than is allowed");
     pub(crate) const BODY_BROKEN: Self =

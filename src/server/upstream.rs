@@ -92,12 +92,13 @@ fn problem(error: &ProxyError) -> Problem {
     match error {
         ProxyError::Ambiguous(_) => Problem::AMBIGUOUS,
         ProxyError::Connect => Problem::CONNECT_REFUSED,
+        ProxyError::Loop => Problem::PROXY_LOOP,
         ProxyError::BodyTooLarge => Problem::BODY_TOO_LARGE,
         ProxyError::BodyBroken => Problem::BODY_BROKEN,
         ProxyError::ClientTimeout => Problem::REQUEST_TIMEOUT,
         ProxyError::Busy => Problem::UPSTREAM_BUSY,
         ProxyError::Connecting(_) | ProxyError::Broken(_) => Problem::UPSTREAM_UNREACHABLE,
-        ProxyError::Invalid(_) => Problem::UPSTREAM_INVALID,
+        ProxyError::Invalid(_) | ProxyError::NoWebSocket => Problem::UPSTREAM_INVALID,
         ProxyError::ConnectTimeout | ProxyError::FirstByteTimeout => Problem::UPSTREAM_TIMEOUT,
     }
 }

@@ -20,7 +20,6 @@ async fn the_application_gets_what_is_for_it_and_who_asked() {
         ("host", "shop.example:8443"),
         ("authorization", "Basic b2s="),
         ("cookie", "a=1; b=2"),
-        ("via", "1.1 cottontail"),
         ("x-forwarded-for", "127.0.0.1"),
         ("x-forwarded-proto", "http"),
         ("x-forwarded-host", "shop.example:8443"),
@@ -32,6 +31,7 @@ async fn the_application_gets_what_is_for_it_and_who_asked() {
     ] {
         assert_eq!(field(&head, name), Some(value), "{head}");
     }
+    assert!(field(&head, "via").is_some_and(|via| via.starts_with("1.1 cottontail-")), "{head}");
     for name in
         ["connection", "x-mine", "keep-alive", "proxy-connection", "x-real-ip", "content-length", "transfer-encoding"]
     {
@@ -94,4 +94,20 @@ async fn an_access_line_has_the_path_and_never_the_query() {
     let metrics = scene.server.metrics().await;
     assert!(metrics.sum_where("proxy_requests_total", "code", "204") > 0.5);
     assert!(metrics.has("proxy_request_duration_seconds"));
+}
+
+#[tokio::test]
+async fn a_request_that_comes_back_is_not_sent_round_and_round() {
+    let scene = Scene::start().await;
+    let mut browser = scene.browser().await;
+    browser.say("GET /x HTTP/1.1\r\nHost: a\r\nVia: 1.1 cottontail, 1.1 cottontail-0123456789abcdef\r\n\r\n").await;
+    // What is called an application here leads back to where the request came from.
+    let mut there = scene.accept().await.into_socket();
+    let mut back = scene.browser().await.into_socket();
+    let relay = tokio::spawn(async move { tokio::io::copy_bidirectional(&mut there, &mut back).await });
+    let answer = browser.until("\"proxy_loop\"").await;
+    assert!(answer.starts_with("HTTP/1.1 508 "), "{answer}");
+    assert!(scene.requests("508").await > 1.5, "once on each way through");
+    drop(browser);
+    relay.abort();
 }

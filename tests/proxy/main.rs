@@ -6,6 +6,7 @@
 #[allow(dead_code, clippy::print_stderr, reason = "shared by test binaries that each use a part")]
 #[path = "../support"]
 mod support {
+    pub mod browser;
     pub mod chunked;
     pub mod deadline;
     pub mod eventsource_decoder;
@@ -26,9 +27,11 @@ mod bodies;
 mod failures;
 mod foreign;
 mod headers;
+mod http2_application;
 mod limits;
 mod streams;
 mod targets;
 mod tls;
 mod upgrades;
 mod volume;
+mod websocket_over_http2;
