@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use super::ServerConfig;
 use super::body::{Body, Kind, StreamBody, StreamView};
 use super::drive::{Closing, Drive, End};
+use super::ending::end_with;
 use super::fallback::Responder;
 use super::site::Site;
 use super::socket::{SocketOutlet, Transport};
@@ -170,6 +171,7 @@ impl Protocol {
     ) -> Response<Body> {
         let upgrade = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
         let (response, tunnel) = self.site.answer(&self.shard, self.fallback.as_deref(), request, peer).await;
+        let response = end_with(response, &closing, self.settings.drain_window.0);
         // Only a stream is left for another protocol, never the connection (RFC 8441).
         if let (Some(tunnel), Some(upgrade)) = (tunnel, upgrade) {
             let window = self.settings.drain_window.0;
@@ -190,8 +192,8 @@ impl Protocol {
     async fn serve_http1<Io: Transport>(&self, taken: Taken<Io>) -> Option<(Switched, Io, Bytes, Counted)> {
         let Taken { wire, peer, counted, closing } = taken;
         let (carried, traffic) = (RefCell::new(Carried::default()), self.traffic.of_connection());
-        let leaving = wire.leaving();
-        let service = service_fn(|request| self.answer_http1(request, peer, &carried, &leaving, &traffic));
+        let (leaving, watched) = (wire.leaving(), closing.clone());
+        let service = service_fn(|request| self.answer_http1(request, peer, &carried, &leaving, &traffic, &watched));
         let mut connection = self.http1.serve_connection(TokioIo::new(Strict::new(wire)), service);
         let drive = Drive { closing: closing.clone(), traffic: &traffic, leaving: &leaving, idle_limit: None };
         let leave = |cx: &Context<'_>| match &*carried.borrow() {
@@ -227,6 +229,7 @@ impl Protocol {
         carried: &RefCell<Carried>,
         leaving: &Leaving,
         traffic: &Traffic,
+        closing: &Closing,
     ) -> Result<Response<Body>, Infallible> {
         let underway = traffic.begin();
         // An HTTP/1.0 response has no chunks: it stays with hyper.
@@ -235,7 +238,7 @@ impl Protocol {
         if let Some(tunnel) = tunnel {
             carried.replace(Carried::Switched(tunnel, traffic.begin()));
         }
-        let (head, body) = response.into_parts();
+        let (head, body) = end_with(response, closing, self.settings.drain_window.0).into_parts();
         let kind = match body.into_kind() {
             Kind::Stream(stream) if chunked && leaving.catch_head() => {
                 carried.replace(Carried::Parked(stream));

@@ -10,6 +10,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::traffic::Traffic;
 use super::wire::Leaving;
+use crate::telemetry;
 
 /// Says that connections are to finish what they have under way and take nothing new.
 #[derive(Clone, Debug)]
@@ -66,7 +67,8 @@ impl Drive<'_> {
                 finishing = true;
                 finish(connection.as_mut());
             }
-            if connection.as_mut().poll(cx).is_ready() {
+            if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
+                count_unreadable(outcome);
                 return Poll::Ready(End::Over);
             }
             // What is left is a client that has not finished its request, or will not say goodbye.
@@ -76,6 +78,15 @@ impl Drive<'_> {
             leave(cx).map(|()| End::Left)
         })
         .await
+    }
+}
+
+/// Counts a request that hyper could not read and has refused by itself, with 400, 414 or 431 and no body.
+fn count_unreadable(outcome: hyper::Result<()>) {
+    if let Err(error) = outcome
+        && error.is_parse()
+    {
+        telemetry::stream::unreadable(error.is_parse_too_large());
     }
 }
 

@@ -7,6 +7,7 @@ mod config;
 mod connection;
 mod cors;
 mod drive;
+mod ending;
 mod endpoint;
 mod fallback;
 mod listener;

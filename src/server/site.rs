@@ -135,7 +135,7 @@ impl Site {
         let path = request.uri().path();
         let (mut response, tunnel) = if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
             // RFC 9112 §3.2.
-            (Problem::HOST_MISSING.into_response(), None)
+            (refuse(Problem::HOST_MISSING), None)
         } else if request.method() == Method::POST && self.endpoints.claim_renewal(path) {
             let (head, body) = request.into_parts();
             let head = Request::from_parts(head, ());

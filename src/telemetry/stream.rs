@@ -125,6 +125,15 @@ pub fn refused(error_type: &'static str) {
     counter!("sse_connection_errors_total", "error_type" => error_type).increment(1);
 }
 
+/// A request could not be read at all, so that nobody knows for what it was.
+pub fn unreadable(too_large: bool) {
+    if too_large {
+        counter!("sse_connection_errors_total", "error_type" => "head_too_large").increment(1);
+    } else {
+        counter!("sse_connection_errors_total", "error_type" => "head_malformed").increment(1);
+    }
+}
+
 /// Accepting a connection failed, for instance since the process has too many open files.
 pub fn accept_failed() {
     counter!("sse_connection_errors_total", "error_type" => "accept").increment(1);

@@ -114,6 +114,21 @@ async fn the_end_waits_for_tunnels_as_long_as_the_drain_window() {
     assert!(scene.server.exit().await.success());
 }
 
+#[tokio::test]
+async fn the_end_does_not_wait_for_the_applications_own_event_streams() {
+    let mut scene =
+        Scene::start_with("[server]\ndrain_delay = \"100ms\"\ndrain_window = \"1s\"\ngrace = \"19s\"").await;
+    let (mut browser, mut app, _) = scene.ask("GET /own/sse HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    app.say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\ndata: 1\n\n").await;
+    browser.until("data: 1\n\n").await;
+    let begun = std::time::Instant::now();
+    scene.server.terminate();
+    app.say("data: 2\n\n").await;
+    assert!(browser.rest().await.ends_with("data: 2\n\n\r\n0\r\n\r\n"), "it ends in order");
+    assert!(scene.server.exit().await.success());
+    assert!(begun.elapsed() < std::time::Duration::from_secs(15), "before the grace time is over");
+}
+
 /// The handshake and the frames of RFC 6455, spoken by another implementation on both sides.
 #[tokio::test]
 async fn a_websocket_echoes() {
