@@ -1,5 +1,8 @@
 //! The broker room against a real RabbitMQ.
 
+#[allow(dead_code, unreachable_pub, reason = "shared by test binaries that each use a part")]
+#[path = "../support/tls.rs"]
+mod certificates;
 #[path = "../support/rabbitmq.rs"]
 mod rabbitmq;
 

@@ -133,7 +133,7 @@ fn acceptor(certificate: Arc<dyn ResolvesServerCert>) -> TlsAcceptor {
         .expect("the provider has suites for TLS 1.2 and 1.3");
     let mut config = builder.with_no_client_auth().with_cert_resolver(certificate);
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
-    // Who comes back after a restart of its network spares itself and us the signature; without randomness nobody does.
+    // Whoever comes back spares both sides the signature; where the system has no randomness for it, nobody does.
     if let Ok(ticketer) = aws_lc_rs::Ticketer::new() {
         config.ticketer = ticketer;
     }
