@@ -15,6 +15,7 @@ mod support {
     pub mod output;
     pub mod process;
     pub mod secrecy;
+    pub mod tls;
     pub mod tokens;
 }
 
