@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use cottontail::app::{App, Plan, Source};
 use cottontail::cli::args::{Cli, Command, DevArgs, RunArgs};
-use cottontail::cli::{check, config, dev, drain, publish, token};
+use cottontail::cli::{check, config, dev, doctor, drain, publish, token};
 use cottontail::setting::Fault;
 use cottontail::shutdown::Signals;
 use cottontail::telemetry::{self, LogConfig};
@@ -21,6 +21,9 @@ fn main() -> ExitCode {
         Command::Run(args) => run(&args, &mut problems),
         Command::Dev(args) => run_dev(&args, &mut out, &mut problems),
         Command::Check(args) => check::check(&args.sources(), &mut out, &mut problems),
+        Command::Doctor(args) => {
+            runtime().and_then(|runtime| runtime.block_on(doctor::doctor(&args, &mut out, &mut problems)))
+        }
         Command::Drain(args) => {
             runtime().and_then(|runtime| runtime.block_on(drain::drain(&args, &mut out, &mut problems)))
         }

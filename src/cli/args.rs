@@ -40,6 +40,10 @@ pub enum Command {
     Check(ConfigArgs),
     /// Have the running process end its streams in good order; returns when it has, as a preStop hook does
     Drain(DrainArgs),
+    /// Open streams through whatever stands in front, and say what buffers, compresses, cuts or strips them
+    ///
+    /// Exit code 0: nothing stands in the way of events; 1: something does; 2: it could not be found out.
+    Doctor(DoctorArgs),
     /// Show the settings in effect, or what settings there are
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -148,6 +152,22 @@ pub struct DrainArgs {
     /// The process's admin listener [default: http://, and admin.listen of the settings]
     #[arg(long, value_name = "URL")]
     pub admin: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// The stream as browsers ask for it, as in `https://app.example.com/events`
+    #[arg(long)]
+    pub url: String,
+    /// File with a token for it, or - to read one from standard input
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// PEM file of certificate authorities, in place of the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// How long to watch for a stream that is cut; longer than the limits that are suspected
+    #[arg(long, value_name = "TIME", default_value = "70s", value_parser = humantime::parse_duration)]
+    pub watch: Duration,
 }
 
 #[derive(Args, Clone, Debug)]

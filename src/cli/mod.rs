@@ -5,6 +5,7 @@ pub mod args;
 pub mod check;
 pub mod config;
 pub mod dev;
+pub mod doctor;
 pub mod drain;
 pub mod publish;
 pub mod token;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{
     ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE,
+    VIA,
 };
 use http::{Method, Request, Response, Version};
 use http_body::Body as _;
@@ -145,6 +146,10 @@ impl Site {
             (response, None)
         } else if let Some(claimed) = self.endpoints.claim(path) {
             let mut response = self.endpoint(shard, &claimed, &request, peer, &request_id).await;
+            if request.version() == Version::HTTP_10 {
+                // So that whoever looks into what stands in front sees it (RFC 9110 §7.6.3).
+                response.headers_mut().insert(VIA, HeaderValue::from_static("1.0 cottontail"));
+            }
             self.cors.apply(request.headers(), response.headers_mut());
             (response, None)
         } else if let Some(fallback) = fallback.filter(|_| !self.endpoints.claim_otherwise_spelled(path)) {

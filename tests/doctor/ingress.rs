@@ -1,0 +1,95 @@
+//! nginx and `HAProxy` as child processes with files of their own, set up as the README says or otherwise.
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::support::deadline::eventually;
+
+/// The README's block of that language, with `here` in place of Cottontail's address.
+pub fn recipe(language: &str, here: SocketAddr) -> String {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, block) =
+        readme.split_once(&format!("\n```{language}\n")).unwrap_or_else(|| panic!("no recipe for {language}"));
+    let (block, _) = block.split_once("\n```").unwrap();
+    assert!(block.contains("127.0.0.1:8080"), "{block}");
+    block.replace("127.0.0.1:8080", &here.to_string())
+}
+
+/// The recipe with one of its settings written otherwise.
+pub fn changed(recipe: &str, from: &str, to: &str) -> String {
+    assert!(recipe.contains(from), "{from} is not in\n{recipe}");
+    recipe.replacen(from, to, 1)
+}
+
+/// A running proxy; gone when it is dropped.
+pub struct Ingress {
+    child: Child,
+    pub address: SocketAddr,
+    _directory: TempDir,
+}
+
+impl Ingress {
+    /// nginx with this inside its `server`.
+    pub async fn nginx(locations: &str) -> Self {
+        Self::nginx_listening("", locations).await
+    }
+
+    /// As [`Ingress::nginx`], with more words on its `listen`.
+    pub async fn nginx_listening(words: &str, locations: &str) -> Self {
+        let (directory, address) = (TempDir::new().unwrap(), free_address());
+        let root = directory.path().display();
+        let config = format!(
+            "daemon off; master_process off; pid {root}/pid; error_log {root}/error.log;
+             events {{ worker_connections 512; }}
+             http {{
+               access_log off; client_body_temp_path {root}/body; proxy_temp_path {root}/proxy;
+               fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
+               server {{ listen {address} {words}; {locations} }}
+             }}"
+        );
+        std::fs::write(directory.path().join("nginx.conf"), config).unwrap();
+        let mut command = Command::new("/usr/sbin/nginx");
+        command.arg("-p").arg(directory.path()).args(["-c", "nginx.conf", "-e", "stderr"]);
+        Self::launch(command, address, directory).await
+    }
+
+    /// `HAProxy` with a configuration that listens on port 80.
+    pub async fn haproxy(config: &str) -> Self {
+        let (directory, address) = (TempDir::new().unwrap(), free_address());
+        let config = changed(config, "bind :80", &format!("bind {address}"));
+        let file = directory.path().join("haproxy.cfg");
+        std::fs::write(&file, config + "\n").unwrap();
+        let mut command = Command::new("/usr/sbin/haproxy");
+        command.args(["-db", "-q", "-f"]).arg(&file);
+        Self::launch(command, address, directory).await
+    }
+
+    async fn launch(mut command: Command, address: SocketAddr, directory: TempDir) -> Self {
+        let child = command.stdin(Stdio::null()).spawn().expect("the proxy is installed");
+        let mut ingress = Self { child, address, _directory: directory };
+        eventually("the ingress to listen", async || {
+            let ended = ingress.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the ingress refuses its configuration: {ended:?}");
+            tokio::net::TcpStream::connect(address).await.ok()
+        })
+        .await;
+        ingress
+    }
+}
+
+impl Drop for Ingress {
+    fn drop(&mut self) {
+        // Both fail only when it is gone already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Neither proxy can be told to choose a port; below this the system gives none to anybody who did not ask for it.
+fn free_address() -> SocketAddr {
+    std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], fastrand::u16(10_000..32_000))))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .unwrap()
+}
