@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::scene::{Verdict, open, present, present_until, refreshes, refused, set, start, token};
+use crate::support::http1::Request;
 use crate::support::issuer::{IssuerServer, Reply};
 use crate::support::process::Server;
 use crate::support::tokens::Issuer;
@@ -22,6 +23,13 @@ async fn an_issuer_that_is_away_at_the_start_keeps_nobody_out_for_good() {
     let server = start("keys_cooldown = \"50ms\"", &table(port)).await;
     let token = token(&key, "k", "ada");
     assert_eq!(present(&server, &token).await, Verdict::TryAgain);
+    let in_plain = Request::get("/events").bearer(&token).header("Prefer", "overload=status");
+    let answer = server.fetch(&in_plain).await;
+    assert_eq!((answer.status(), &answer.json()["code"]), (503, &serde_json::json!("keys_unavailable")));
+    assert!(answer.head.header("retry-after").is_some() && answer.head.header("www-authenticate").is_none());
+    let renewal = serde_json::json!({ "connectionId": uuid::Uuid::new_v4().to_string(), "token": token });
+    let answer = server.fetch(&Request::new("POST", "/events/token").body(renewal.to_string())).await;
+    assert_eq!((answer.status(), &answer.json()["code"]), (503, &serde_json::json!("keys_unavailable")));
     // What no key could make good is refused all the same.
     assert_eq!(present(&server, &Issuer::hmac("HS256").token("ada")).await, refused("token_algorithm_refused"));
     assert_eq!(present(&server, "garbage").await, refused("token_malformed"));
