@@ -130,3 +130,8 @@ pub mod config;
 pub mod app;
 
 pub mod cli;
+
+/// In place of the C library's, since musl's has one lock for all threads; here, so that the benchmark measures it too.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
