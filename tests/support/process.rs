@@ -71,6 +71,14 @@ impl Server {
         Self::launch(command, directory, transport).await
     }
 
+    /// As [`Server::dev`], of another build of the program.
+    pub async fn dev_of(program: &Path) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let mut command = isolated(program, directory.path());
+        command.args(["dev", "--listen", ANY_PORT]);
+        Self::launch(command, directory, Transport::Plain).await
+    }
+
     async fn launch(mut command: Command, directory: TempDir, transport: Transport) -> Self {
         let mut child = command.spawn().expect("the program starts");
         let output = Output::of(&mut child);
@@ -194,7 +202,11 @@ impl Drop for Server {
 
 /// The program with an environment of nothing, in `directory`, with both outputs piped.
 pub fn cottontail(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cottontail"));
+    isolated(Path::new(env!("CARGO_BIN_EXE_cottontail")), directory)
+}
+
+fn isolated(program: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().current_dir(directory);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
