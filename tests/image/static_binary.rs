@@ -10,7 +10,7 @@ use crate::support::http1::Request;
 use crate::support::process::Server;
 use crate::support::sse::EventStream;
 
-/// Type of the program header that names a dynamic loader (ELF, PT_INTERP).
+/// Type of the program header that names a dynamic loader (ELF, `PT_INTERP`).
 const INTERPRETER: u32 = 3;
 
 /// The debug build of the image's binary; its release build differs in size and speed alone.
