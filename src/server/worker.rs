@@ -22,10 +22,12 @@ use super::socket;
 use super::tls::Tls;
 use crate::hub::{Shard, ShardSeed};
 use crate::shutdown::DrainWatch;
-use crate::telemetry;
+use crate::telemetry::{self, Throttle};
 
 /// How long accepting pauses after an error that will not go away by itself at once, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time between two log lines about it: where descriptors are short, one comes free now and then.
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// The steps in which a drain ends streams.
 const DRAIN_STEP: Duration = Duration::from_millis(100);
 /// How long the last bytes of ended streams may take to leave.
@@ -205,8 +207,7 @@ async fn accept(
             return pending().await;
         }
     };
-    // One line an episode, however many attempts it has.
-    let mut said = false;
+    let mut complaints = Throttle::new(ACCEPT_LOG_INTERVAL);
     loop {
         if open.is_full() {
             // The rest wait in the kernel's queue until somebody leaves.
@@ -215,14 +216,13 @@ async fn accept(
         }
         match listener.accept().await {
             Ok((connection, _peer)) => {
-                said = false;
                 spawn_local(Rc::clone(protocol).serve(connection, open.count(), closing.clone()));
             }
             Err(error) => {
                 telemetry::stream::accept_failed();
                 if !is_of_one_connection(&error) {
-                    if !std::mem::replace(&mut said, true) {
-                        tracing::warn!(%error, "cannot accept connections; trying again");
+                    if let Some(suppressed) = complaints.admit(Instant::now()) {
+                        tracing::warn!(%error, suppressed, "cannot accept connections; trying again");
                     }
                     sleep(ACCEPT_PAUSE).await;
                 }

@@ -9,6 +9,6 @@ pub mod stream;
 mod throttle;
 pub mod tls;
 
-pub use log::{LogConfig, LogFormat, filter, set_up};
+pub use log::{LogConfig, LogFormat, filter, set_format, set_level, set_up};
 pub use metrics::metrics;
 pub use throttle::Throttle;

@@ -20,7 +20,8 @@ async fn at_debug_and_trace_of_our_own_no_line_holds_a_token_a_secret_or_a_body(
 
 #[tokio::test]
 async fn at_trace_of_everything_no_line_holds_a_token_a_secret_or_a_body() {
-    busy_run("trace").await;
+    // Directives of an operator who looks for a fault in a library.
+    busy_run("trace,lapin=trace,lapin::channels=trace,hyper=trace").await;
 }
 
 async fn busy_run(level: &str) {
