@@ -97,7 +97,7 @@
 //! | [`provider`] | what others are asked about identities, with a socket and a clock |
 //! | [`hub`] | who gets what: the publisher, the ring, the shards and their subscribers |
 //! | [`control`] | orders: ending streams, revoking tokens |
-//! | [`broker`] | the link to RabbitMQ, the exchange of `dev`, and the pipeline that both feed |
+//! | [`broker`] | the link to RabbitMQ, the exchange of `dev`, the pipeline that both feed, and messages about presence |
 //! | [`server`] | HTTP and TLS: workers, endpoints, refusals, CORS, the admin listener |
 //! | [`config`] | all sections together: loading, checking, and where each setting was written |
 //! | [`app`] | wiring: what is built from a configuration, started and ended |

@@ -1,6 +1,7 @@
 //! Wiring: builds the rooms from a plan, binds, starts the long-lived tasks, and ends them in order.
 
 mod plan;
+mod stoppable;
 
 use std::future::pending;
 use std::io;
@@ -9,11 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 
 use plan::Rooms;
+use stoppable::Stoppable;
 
 pub use plan::Plan;
 
@@ -59,8 +61,9 @@ pub struct App {
     failed: Arc<Notify>,
     drain: Drain,
     grace: Duration,
-    stop_source: oneshot::Sender<()>,
-    source: JoinHandle<()>,
+    source: Stoppable,
+    /// None when nobody is told of users who come and go.
+    presence: Option<Stoppable>,
     /// What is ended without ado once everything else has ended.
     upkeep: Vec<JoinHandle<()>>,
 }
@@ -73,7 +76,7 @@ impl App {
     /// When an address cannot be listened on or a thread cannot be started; then nothing goes on running.
     pub fn start(plan: Plan, source: Source, fallback: Option<Arc<dyn Fallback>>) -> Result<Self, StartError> {
         let Plan { config, rooms, .. } = plan;
-        let Rooms { mappings, authenticator, sources, link, orders, trusted, proxy, tls } = rooms;
+        let Rooms { mappings, authenticator, sources, link, orders, trusted, presence, proxy, tls } = rooms;
         let tls = tls.map(Arc::new);
         let fallback = fallback.or_else(|| proxy.map(|seed| Arc::new(Upstream(seed)) as Arc<dyn Fallback>));
         let threads = worker_threads(&config);
@@ -106,6 +109,10 @@ impl App {
         };
         let site = Arc::new(Site::new(settings, Arc::clone(&keys), overview.orders(), trusted, fallback));
         let drain = Drain::new();
+        let presence = presence.filter(|_| matches!(source, Source::Broker)).map(|publisher| {
+            let (presence, drain) = (overview.presence(), drain.handle());
+            Stoppable::spawn(|stop| publisher.run(presence, drain, stop))
+        });
         let failed = Arc::new(Notify::new());
         start_workers(listeners, seeds, &site, &config, tls.as_ref(), &drain, &failed).map_err(StartError::Worker)?;
 
@@ -115,20 +122,15 @@ impl App {
         let pipeline = Pipeline::new(mappings.clone(), publisher, config.broker.max_message_bytes, remembered)
             .withholding(order_key);
         let replay = replay.map(|replay| tokio::spawn(replay.run()));
-        let (stop_source, stopped) = oneshot::channel::<()>();
-        let stop = async {
-            // An error means that the App is gone, which is as good a reason to stop.
-            let _stopped = stopped.await;
-        };
         let (status, source, orders) = match source {
             Source::Broker => {
                 let orders = orders.map(|link| tokio::spawn(link.run(OrderIntake::new(control), pending())));
-                (link.status(), tokio::spawn(link.run(pipeline, stop)), orders)
+                (link.status(), Stoppable::spawn(|stop| link.run(pipeline, stop)), orders)
             }
             Source::Exchange(exchange) => {
                 let orders = (!order_key.is_empty()).then(|| (order_key.clone(), OrderIntake::new(control)));
                 let intake = WithOrders { events: pipeline, orders };
-                (exchange.status(), tokio::spawn(exchange.run(intake, stop)), None)
+                (exchange.status(), Stoppable::spawn(|stop| exchange.run(intake, stop)), None)
             }
         };
         let watch = tls.map(|tls| tokio::spawn(tls.watch()));
@@ -142,7 +144,7 @@ impl App {
             .collect();
         tracing::info!(%server, %admin, threads, "listening");
         let grace = config.server.grace.0;
-        Ok(Self { server, admin, overview, failed, drain, grace, stop_source, source, upkeep })
+        Ok(Self { server, admin, overview, failed, drain, grace, source, presence, upkeep })
     }
 
     /// Where browsers are listened to.
@@ -168,17 +170,19 @@ impl App {
         self.failed.notified().await;
     }
 
-    /// Ends in order: not ready, no new connections, streams in batches, requests that are under way, the source.
+    /// Ends in order: not ready, no new connections, streams in batches, requests that are under way, the source, and the
+    /// last word on who was there.
     ///
     /// Events go on until the last stream has ended. Returns within the grace time whatever is still open.
     pub async fn stop(self) {
-        let Self { drain, grace, stop_source, source, upkeep, overview, .. } = self;
+        let Self { drain, grace, source, presence, upkeep, overview, .. } = self;
         tracing::info!(streams = overview.streams(), "draining");
         let orderly = async {
             drain.close().await;
-            // An error means that the source has ended by itself.
-            let _told = stop_source.send(());
-            let _ended = source.await;
+            source.end().await;
+            if let Some(presence) = presence {
+                presence.end().await;
+            }
         };
         match timeout(grace, orderly).await {
             Ok(()) => tracing::info!("stopped"),

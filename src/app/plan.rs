@@ -1,7 +1,7 @@
 //! A configuration made ready to run: everything that can be wrong with it is found here, before anything starts.
 
 use crate::auth::Authenticator;
-use crate::broker::Link;
+use crate::broker::{Link, PresencePublisher};
 use crate::config::{Config, Draft, Sources};
 use crate::provider::KeySources;
 use crate::proxy::{ProxySeed, Trusted};
@@ -26,6 +26,8 @@ pub(super) struct Rooms {
     /// None where there are no orders.
     pub(super) orders: Option<Link>,
     pub(super) trusted: Trusted,
+    /// None without `presence.exchange`.
+    pub(super) presence: Option<PresencePublisher>,
     /// None without `upstream.url`.
     pub(super) proxy: Option<ProxySeed>,
     /// None where browsers are spoken to without TLS.
@@ -52,17 +54,26 @@ impl Rooms {
         let orders = link.as_ref().and_then(|_| {
             Link::for_orders(&config.broker, &config.history, &config.control).map_err(&mut collect).ok()
         });
+        let presence = PresencePublisher::new(&config.presence, &config.broker).map_err(&mut collect).ok();
         // Its faults are among the proxy's.
         let trusted = Trusted::parse(&config.server.trusted_proxies).unwrap_or_default();
         let proxy = ProxySeed::new(&config.upstream, &config.server.trusted_proxies).map_err(&mut collect).ok();
         let tls = Tls::load(&config.server.tls).map_err(&mut collect).ok();
-        match (table, authenticator, sources, link, orders, proxy, tls) {
-            (Some(table), Some(authenticator), Some(sources), Some(link), Some(orders), Some(proxy), Some(tls)) => {
-                let mappings = Mappings::new(table);
-                Ok(Self { mappings, authenticator, sources, link, orders, trusted, proxy, tls })
-            }
-            _ => Err(faults),
-        }
+        let compiled = (table.map(Mappings::new), authenticator, sources, link, orders, presence, proxy, tls);
+        let (
+            Some(mappings),
+            Some(authenticator),
+            Some(sources),
+            Some(link),
+            Some(orders),
+            Some(presence),
+            Some(proxy),
+            Some(tls),
+        ) = compiled
+        else {
+            return Err(faults);
+        };
+        Ok(Self { mappings, authenticator, sources, link, orders, trusted, presence, proxy, tls })
     }
 }
 

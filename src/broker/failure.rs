@@ -26,6 +26,9 @@ pub(super) enum Step {
     ConsumeStream,
     Mark,
     Publish,
+    CheckPresence,
+    DeclarePresence,
+    Presence,
 }
 
 impl Step {
@@ -49,6 +52,11 @@ impl Step {
             Self::ConsumeStream => "read on the queue `history.stream`",
             Self::Mark => "write on the default exchange (`amq.default`)",
             Self::Publish => "write on the exchange `broker.exchange`",
+            Self::CheckPresence => "any right on the exchange `presence.exchange`",
+            Self::DeclarePresence => {
+                "configure on the exchange `presence.exchange` (with `presence.declare = false` it is not needed)"
+            }
+            Self::Presence => "write on the exchange `presence.exchange`",
         }
     }
 }
@@ -82,6 +90,14 @@ pub enum Failure {
     ExchangeMissing { said: String },
     #[error("the exchange exists with other properties: {said}; set `broker.declare = false` to use it as it is")]
     ExchangeDiffers { said: String },
+    #[error(
+        "the exchange for presence does not exist: {said}; create it, correct `presence.exchange`, or set `presence.declare = true`"
+    )]
+    PresenceExchangeMissing { said: String },
+    #[error(
+        "the exchange for presence exists with other properties: {said}; set `presence.declare = false` to use it as it is"
+    )]
+    PresenceExchangeDiffers { said: String },
     #[error("the user in `broker.urls` lacks a right: {said}; it needs {right}")]
     Permission { said: String, right: &'static str },
     #[error(
@@ -159,6 +175,10 @@ impl Failure {
                 Self::ExchangeMissing { said }
             }
             (Soft(AMQPSoftError::PRECONDITIONFAILED), Step::DeclareExchange) => Self::ExchangeDiffers { said },
+            (Soft(AMQPSoftError::NOTFOUND), Step::CheckPresence | Step::Presence) => {
+                Self::PresenceExchangeMissing { said }
+            }
+            (Soft(AMQPSoftError::PRECONDITIONFAILED), Step::DeclarePresence) => Self::PresenceExchangeDiffers { said },
             (_, Step::CheckStream | Step::DeclareStream | Step::BindStream | Step::ConsumeStream) => {
                 Self::of_stream_refusal(kind, said, step)
             }
@@ -230,6 +250,10 @@ mod tests {
             (403, "ACCESS_REFUSED - access to queue 'q' refused", Step::DeclareQueue, "needs configure on queues"),
             (403, "ACCESS_REFUSED - access to exchange 'e' refused", Step::Bind, "read on the exchange"),
             (403, "ACCESS_REFUSED - access to exchange 'e' refused", Step::Publish, "write on the exchange"),
+            (404, "NOT_FOUND - no exchange 'p' in vhost '/'", Step::CheckPresence, "`presence.declare = true`"),
+            (404, "NOT_FOUND - no exchange 'p' in vhost '/'", Step::Presence, "`presence.exchange`"),
+            (406, "PRECONDITION_FAILED - inequivalent arg 'type'", Step::DeclarePresence, "`presence.declare = false`"),
+            (403, "ACCESS_REFUSED - access to exchange 'p' refused", Step::Presence, "write on the exchange `presence"),
             (320, "CONNECTION_FORCED - maintenance", Step::Consume, "maintenance"),
             (541, "INTERNAL_ERROR", Step::Consume, "INTERNAL_ERROR"),
             (541, "INTERNAL_ERROR - feature flag is disabled", Step::DeclareStream, "`history.kind = \"memory\"`"),

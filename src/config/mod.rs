@@ -18,7 +18,7 @@ pub use schema::schema;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::AuthConfig;
-use crate::broker::BrokerConfig;
+use crate::broker::{BrokerConfig, PresenceConfig};
 use crate::control::ControlConfig;
 use crate::hub::{HistoryConfig, StreamConfig};
 use crate::proxy::UpstreamConfig;
@@ -39,6 +39,7 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     pub broker: BrokerConfig,
     pub history: HistoryConfig,
+    pub presence: PresenceConfig,
     pub stream: StreamConfig,
     pub auth: AuthConfig,
     pub control: ControlConfig,
@@ -56,6 +57,7 @@ impl Default for Config {
             upstream: UpstreamConfig::default(),
             broker: BrokerConfig::default(),
             history: HistoryConfig::default(),
+            presence: PresenceConfig::default(),
             stream: StreamConfig::default(),
             auth: AuthConfig::default(),
             control: ControlConfig::default(),

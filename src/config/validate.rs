@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::Config;
-use crate::broker::BrokerConfig;
+use crate::broker::{BrokerConfig, PresenceConfig};
 use crate::event::EventName;
 use crate::hub::HistoryConfig;
 use crate::proxy::UpstreamConfig;
@@ -45,6 +45,7 @@ impl Config {
         found.control(self);
         found.upstream(&self.upstream);
         found.history(&self.history);
+        found.presence(&self.presence);
         found.stream(self);
         found.auth(self);
         found.times(self);
@@ -173,6 +174,12 @@ impl Found {
         self.must(remembered, "history.dedupe_message_ids", "must be at most 10000000");
     }
 
+    fn presence(&mut self, presence: &PresenceConfig) {
+        let reserved = presence.declare && presence.exchange.starts_with("amq.");
+        self.must(!reserved, "presence.exchange", "must not start with `amq.`: such names are the broker's own");
+        self.must(presence.replica.len() <= LONGEST_NAME, "presence.replica", "must be at most 255 bytes long");
+    }
+
     fn stream(&mut self, config: &Config) {
         let stream = &config.stream;
         self.positive("stream.queue_events", stream.queue_events);
@@ -237,6 +244,7 @@ impl Found {
         self.must(fits, "broker.heartbeat", "must be at most 65535s");
         self.time("history.max_age", config.history.max_age, Duration::from_secs(1));
         self.time("history.warm_age", config.history.warm_age, Duration::ZERO);
+        self.time("presence.linger", config.presence.linger, Duration::ZERO);
         self.time("stream.heartbeat", stream.heartbeat, SHORTEST_HEARTBEAT);
         self.time("stream.retry", stream.retry, tick);
         self.time("stream.max_retry", stream.max_retry, tick);

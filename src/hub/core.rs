@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use super::archive::Archive;
 use super::inbox::Inbox;
 use super::limits::Limits;
+use super::presence::Changed;
 use super::ring::Ring;
 use super::{HistoryConfig, StreamConfig};
 use crate::event::{Audience, EventId, UserId};
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub(super) epoch: u32,
     /// Since when the ring's times of receipt are those of publication.
     pub(super) live_from: Option<Instant>,
+    /// Users who came or went; none unless somebody follows.
+    pub(super) presence: Option<Changed>,
     receivers: HashMap<Audience, Receivers>,
     /// Open streams of each shard; those with any receive what is for everyone.
     streams: Box<[usize]>,
@@ -84,6 +87,7 @@ impl Core {
                 tail: Tail::NotBegun,
                 epoch: 0,
                 live_from: None,
+                presence: None,
                 receivers: HashMap::new(),
                 streams: vec![0; shards].into(),
             }),
@@ -145,6 +149,9 @@ impl Shared {
         let receivers = self.receivers.entry_ref(audience).or_default();
         receivers.shards |= 1 << shard;
         receivers.streams += 1;
+        if let (1, Some(presence)) = (receivers.streams, &mut self.presence) {
+            presence.note(audience);
+        }
     }
 
     fn take(&mut self, shard: usize, audience: &Audience, last: bool) {
@@ -155,6 +162,9 @@ impl Shared {
         }
         if receivers.streams == 0 {
             self.receivers.remove(audience);
+            if let Some(presence) = &mut self.presence {
+                presence.note(audience);
+            }
         }
     }
 
@@ -162,8 +172,11 @@ impl Shared {
     pub(super) fn has_room_for(&self, user: Option<&UserId>, settings: &StreamConfig) -> bool {
         let limit = settings.max_streams_per_user;
         let Some(user) = user.filter(|_| limit > 0) else { return true };
-        let open = self.receivers.get(&Audience::User(user.clone())).map_or(0, |receivers| receivers.streams);
-        (open as usize) < limit
+        (self.streams_of(&Audience::User(user.clone())) as usize) < limit
+    }
+
+    pub(super) fn streams_of(&self, audience: &Audience) -> u32 {
+        self.receivers.get(audience).map_or(0, |receivers| receivers.streams)
     }
 
     /// Takes a stream of `shard` out; `last` says for each audience whether it was the shard's last.

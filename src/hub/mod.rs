@@ -12,6 +12,7 @@ mod limits;
 mod members;
 mod order;
 mod outlet;
+mod presence;
 mod publisher;
 mod queue;
 mod ring;
@@ -34,6 +35,7 @@ pub use config::{HistoryConfig, HistoryKind, PerUser, StreamConfig};
 pub use core::MAX_SHARDS;
 pub use order::{Busy, Orders, Verdict, View, Whom};
 pub use outlet::Outlet;
+pub use presence::{Changes, Presence};
 pub use publisher::Publisher;
 pub use shard::{Refused, Shard, Turn};
 pub use standing::Standing;
@@ -98,6 +100,12 @@ impl Overview {
     /// Holds every stream to other settings from now on. What a stream was told when it was opened stays.
     pub fn hold_to(&self, stream: &StreamConfig) {
         self.core.hold_to(stream);
+    }
+
+    /// Begins to follow who comes and goes; one may follow at a time. Nobody who is there already is told of.
+    #[must_use]
+    pub fn presence(&self) -> Presence {
+        Presence::follow(Arc::clone(&self.core))
     }
 
     #[must_use]

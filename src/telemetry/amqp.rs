@@ -44,3 +44,19 @@ pub fn reconnected(link: Link) {
 pub fn ordered(outcome: &'static str) {
     counter!("control_orders_total", "outcome" => outcome).increment(1);
 }
+
+/// Whether there is a connection on which presence is published.
+pub fn presence_connected(connected: bool) {
+    gauge!("amqp_presence_connected").set(f64::from(u8::from(connected)));
+}
+
+/// Users of whom something is still to be said.
+pub fn presence_waiting(users: usize) {
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+    gauge!("amqp_presence_waiting").set(users as f64);
+}
+
+/// The broker has taken a message that a user is online or offline.
+pub fn presence_published(state: &'static str) {
+    counter!("amqp_presence_published_total", "state" => state).increment(1);
+}

@@ -75,6 +75,9 @@ fn describe() {
     );
     describe_counter!("amqp_renamed_events_total", "Events that had a reserved name and got the prefix");
     describe_counter!("amqp_reconnects_total", "Outages of the broker link that have ended");
+    describe_gauge!("amqp_presence_connected", "1 while there is a connection for presence, 0 otherwise");
+    describe_gauge!("amqp_presence_waiting", "Users of whom it is still to be published that they came or went");
+    describe_counter!("amqp_presence_published_total", "Messages about users who came or went, by state");
     describe_counter!("proxy_requests_total", "Requests that went on to the application, by status");
     describe_histogram!(
         "proxy_request_duration_seconds",

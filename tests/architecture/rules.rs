@@ -34,7 +34,7 @@ const PURE: [(&[&str], &[&[&str]]); 3] = [
 ];
 
 /// Where a pure room may wait, and why: the file, the code, and the code's following words.
-const EXCEPTIONS: [(&str, &str, &str); 10] = [
+const EXCEPTIONS: [(&str, &str, &str); 13] = [
     // A thread waits for the other side of the inbox, whichever runtime either has.
     ("hub/inbox.rs", "tokio", "::sync::Notify"),
     ("hub/inbox.rs", "async", "fn filled"),
@@ -44,6 +44,10 @@ const EXCEPTIONS: [(&str, &str, &str); 10] = [
     ("hub/standing.rs", "std::net", "::IpAddr"),
     // What an archive reads comes through a bounded channel, whichever runtime fills it.
     ("hub/archive.rs", "tokio", "::sync::mpsc::Receiver"),
+    // Whoever follows waits for somebody to come or go, whichever runtime it has.
+    ("hub/presence.rs", "tokio", "::sync::Notify"),
+    ("hub/presence.rs", "async", "fn changed"),
+    ("hub/presence.rs", "await", ";"),
     ("hub/publisher.rs", "async", "fn ready"),
     ("hub/publisher.rs", "await", ";"),
     ("hub/shard.rs", "async", "fn filled"),

@@ -41,6 +41,7 @@ mod native_browser;
 mod orders;
 mod origins;
 mod outage;
+mod presence;
 mod refusals;
 mod renewal;
 mod resuming;
