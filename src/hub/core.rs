@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::archive::Archive;
 use super::inbox::Inbox;
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub(super) epoch: u32,
     /// Since when the ring's times of receipt are those of publication.
     pub(super) live_from: Option<Instant>,
+    /// Users some of whose streams are being ended, for newer ones of theirs.
+    pub(super) making_room: HashSet<UserId>,
     /// Users who came or went; none unless somebody follows.
     pub(super) presence: Option<Changed>,
     receivers: HashMap<Audience, Receivers>,
@@ -87,6 +89,7 @@ impl Core {
                 tail: Tail::NotBegun,
                 epoch: 0,
                 live_from: None,
+                making_room: HashSet::new(),
                 presence: None,
                 receivers: HashMap::new(),
                 streams: vec![0; shards].into(),
@@ -166,13 +169,6 @@ impl Shared {
                 presence.note(audience);
             }
         }
-    }
-
-    /// Whether `user` may have another stream, besides those that it has.
-    pub(super) fn has_room_for(&self, user: Option<&UserId>, settings: &StreamConfig) -> bool {
-        let limit = settings.max_streams_per_user;
-        let Some(user) = user.filter(|_| limit > 0) else { return true };
-        (self.streams_of(&Audience::User(user.clone())) as usize) < limit
     }
 
     pub(super) fn streams_of(&self, audience: &Audience) -> u32 {

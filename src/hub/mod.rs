@@ -3,6 +3,7 @@
 mod archive;
 mod config;
 mod core;
+mod crowd;
 mod epoch;
 mod fanout;
 mod fetch;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use uuid::Uuid;
@@ -13,10 +13,12 @@ use super::fanout::Fanout;
 use super::standing::Standing;
 use super::subscriber::{Ending, Subscription};
 use crate::event::Audience;
-use crate::sse;
+use crate::sse::{self, Frame};
 
 /// Seats that one turn looks at for an order.
 const SEATS_A_TURN: usize = 256;
+/// Why a stream is disconnected that made room.
+const DISPLACED: &str = "displaced";
 
 /// What an order sees of one stream.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,9 @@ pub enum Verdict {
     End {
         reason: String,
     },
+    /// It makes room for a newer one of its user: as `End`, and told to come back late, so that it does not at once take
+    /// the place of another.
+    Displace,
 }
 
 /// The streams that an order is for.
@@ -211,13 +216,19 @@ impl Fanout {
         match (order.judge)(&view) {
             Verdict::Keep => return,
             Verdict::Change(subscription) => self.change(core, key, *subscription, now),
-            Verdict::End { reason } => {
-                let data = json!({ "reason": reason }).to_string();
-                self.seats[key].end(Ending::Dismissed, Some(sse::notice("disconnected", &data)));
-                self.list_urgent(key);
-            }
+            Verdict::End { reason } => self.dismiss(key, &reason, None),
+            Verdict::Displace => self.dismiss(key, DISPLACED, Some(core.long_retry())),
         }
         order.tally.met.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn dismiss(&mut self, key: usize, reason: &str, retry: Option<Duration>) {
+        let mut last = sse::notice("disconnected", &json!({ "reason": reason }).to_string());
+        if let Some(retry) = retry {
+            last = Frame::merge([&last, &sse::farewell(retry)].into_iter());
+        }
+        self.seats[key].end(Ending::Dismissed, Some(last));
+        self.list_urgent(key);
     }
 
     /// Gives a stream another subscription. What is queued for it stays: it was granted when it was published.

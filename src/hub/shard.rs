@@ -73,12 +73,8 @@ impl Shard {
         let audiences = subscription.audiences();
         let beginning = beginning.into();
         let mut fanout = self.fanout.borrow_mut();
-        let mut shared = self.core.lock();
-        if !shared.has_room_for(subscription.user.as_ref(), &self.core.rules().settings) {
-            drop(shared);
-            self.core.dismiss();
-            return Err(Refused::User);
-        }
+        let user = subscription.user.as_ref();
+        let mut shared = self.core.lock_with_room(user).inspect_err(|_refused| self.core.dismiss())?;
         let archived = self.core.archive.is_some();
         let decision = Decision::make(&shared, archived, &beginning, &audiences, (now, now));
         let epoch = shared.epoch;

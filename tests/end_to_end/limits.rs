@@ -122,6 +122,29 @@ async fn one_token_opens_no_more_streams_than_a_user_may_have() {
 }
 
 #[tokio::test]
+async fn where_the_oldest_make_room_a_new_stream_ends_the_oldest_one_of_its_user() {
+    let changes = "[server]\nthreads = 4\n[stream]\nmax_streams_per_user = 2\nper_user = \"end_oldest\"";
+    let scenario = Scenario::start_with(changes).await;
+    let token = scenario.issuer.token("ada");
+    let mut open = vec![scenario.subscribe_at("/events", &token).await, scenario.subscribe_at("/events", &token).await];
+    let _other = scenario.subscribe("bob").await;
+    for _ in 0..5 {
+        open.push(scenario.subscribe_at("/events", &token).await);
+        let mut oldest = open.remove(0);
+        let last = oldest.message().await;
+        assert_eq!((last.name.as_str(), last.data.as_str()), ("disconnected", r#"{"reason":"displaced"}"#));
+        let (said, ended) = oldest.rest().await;
+        assert_eq!(ended, Ended::Properly);
+        assert!(matches!(said[..], [Observed::Retry(30_000..=60_000)]), "so that it displaces nobody soon: {said:?}");
+        until_open(&scenario, 3).await;
+    }
+    scenario.app.publish("user.ada.hello", "hi").await;
+    for stream in &mut open {
+        assert_eq!(stream.message().await.data, "hi");
+    }
+}
+
+#[tokio::test]
 async fn one_address_takes_no_more_streams_than_it_may_have_and_keeps_no_other_out() {
     let scenario = Scenario::start_with(&format!("{BEHIND_A_PROXY}[stream]\nmax_streams_per_address = 3")).await;
     let token = scenario.issuer.token("ada");

@@ -69,6 +69,57 @@ fn a_user_has_no_more_streams_than_are_allowed_whatever_its_name() {
     assert_eq!(anonymous.len(), 5);
 }
 
+/// One more stream of user `a` on each of the shards in turn, as a request opens it.
+fn newer(shards: &[Shard], number: usize) -> Result<Subscriber, Refused> {
+    let config = crate::auth::AuthConfig { anonymous: true, ..crate::auth::AuthConfig::default() };
+    let authenticator = crate::auth::Authenticator::load(&config).expect("a sound section");
+    let standing = Standing {
+        identity: authenticator.authenticate(None, std::time::SystemTime::now()).expect("anonymous"),
+        asked: None,
+        defaults: Vec::new().into(),
+        address: None,
+        opened: Instant::now(),
+    };
+    let subscription =
+        Subscription { connection_id: uuid::Uuid::new_v4(), standing: Some(Arc::new(standing)), ..user("a") };
+    shards[number % shards.len()].subscribe(&subscription, None, Instant::now())
+}
+
+#[test]
+fn where_the_oldest_make_room_each_new_stream_ends_the_oldest_one_on_whichever_shard_it_is() {
+    let limits = StreamConfig { max_streams_per_user: 3, per_user: PerUser::EndOldest, ..settings() };
+    let (mut publisher, seeds, overview) = open(&HistoryConfig::default(), &limits, None, 3);
+    publisher.starts_after(event_id(0), Instant::now());
+    let shards: Vec<_> = seeds.into_iter().map(|seed| seed.settle(Instant::now())).collect();
+    let turn = || {
+        // An order to look, and one to end.
+        for shard in shards.iter().chain(&shards) {
+            while shard.turn(Instant::now()).more {}
+        }
+    };
+    let _other = shards[0].subscribe(&user("b"), None, Instant::now()).expect("another user's");
+    let mut streams: Vec<_> = (0..3).map(|number| newer(&shards, number).expect("room")).collect();
+    for number in 3..10 {
+        streams.push(newer(&shards, number).expect("room is made"));
+        assert_eq!(newer(&shards, number).err(), Some(Refused::User), "while room is being made");
+        turn();
+        let mut oldest = streams.remove(0);
+        let text = read(&mut oldest).expect("a farewell");
+        let (_, end) = text.split_once("event: disconnected\n").expect(&text);
+        let retry = end.strip_prefix("data: {\"reason\":\"displaced\"}\n\nretry: ").expect(end);
+        assert!((30_000..=60_000).contains(&retry.trim_end().parse::<u64>().expect(retry)), "{retry}");
+        assert_eq!(read(&mut oldest), None);
+        drop(oldest);
+        assert_eq!(overview.streams(), 4);
+        for stream in &mut streams {
+            let text = read(stream).expect("open");
+            assert!(!text.contains("disconnected"), "{text}");
+        }
+    }
+    drop(streams);
+    assert_eq!(overview.streams(), 1);
+}
+
 proptest! {
     /// Whatever opens and closes on whichever shard, the counts are those of the streams that are open.
     #[test]
