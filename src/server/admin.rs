@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
@@ -20,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Duration, sleep, timeout};
 
+use super::subscribers;
 use crate::hub::Overview;
 use crate::shutdown::DrainHandle;
 
@@ -85,9 +87,10 @@ impl Admin {
 
     /// One request and its answer.
     async fn converse(&self, socket: TcpStream, is_local: bool) -> hyper::Result<()> {
-        let service = service_fn(|request| {
+        let service = service_fn(|request| async move {
             let response = self.answer(&request, is_local);
-            async { Ok::<_, Infallible>(response) }
+            let is_list = response.status() == StatusCode::OK && request.uri().path() == "/subscribers";
+            Ok::<_, Infallible>(if is_list { self.subscribers(request.uri().query()).await } else { response })
         });
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -119,7 +122,16 @@ impl Admin {
             "/metrics" => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
             "/stats" => answer(StatusCode::OK, "application/json", self.figures()),
             "/drain" => answer(StatusCode::OK, "application/json", self.drained()),
-            _ => text(StatusCode::NOT_FOUND, "try /livez, /readyz, /metrics, /stats or /drain\n"),
+            // Who may ask is decided here; the list itself has to be waited for.
+            "/subscribers" => text(StatusCode::OK, ""),
+            _ => text(StatusCode::NOT_FOUND, "try /livez, /readyz, /metrics, /stats, /subscribers or /drain\n"),
+        }
+    }
+
+    async fn subscribers(&self, query: Option<&str>) -> Response<Full<Bytes>> {
+        match subscribers::page(&self.overview.orders(), query, Instant::now()).await {
+            Ok(page) => answer(StatusCode::OK, "application/json", page),
+            Err((status, sentence)) => text(status, sentence),
         }
     }
 

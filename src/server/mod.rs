@@ -18,6 +18,7 @@ mod scan;
 mod site;
 mod socket;
 mod strict;
+mod subscribers;
 mod switched;
 mod tls;
 mod traffic;

@@ -4,6 +4,7 @@ use crate::scenario::Scenario;
 use crate::support::application::with_header;
 use crate::support::http1::{Request, fetch};
 use crate::support::secrecy::marker;
+use crate::support::sse::EventStream;
 
 /// The contract's names, without those of the proxy.
 const METRICS: [&str; 14] = [
@@ -39,6 +40,55 @@ async fn the_admin_listener_answers_and_is_not_the_browsers_listener() {
     for path in ["/livez", "/readyz", "/metrics", "/stats"] {
         assert_eq!(scenario.server.fetch(&Request::get(path)).await.status(), 404, "{path}");
     }
+}
+
+#[tokio::test]
+async fn who_is_connected_is_listed_by_user_and_channel_and_a_page_at_a_time() {
+    let scenario = Scenario::start_with("[server]\nthreads = 3\ntrusted_proxies = [\"127.0.0.0/8\"]").await;
+    let mut connections = Vec::new();
+    let mut open = Vec::new();
+    for number in 0..10 {
+        let user = if number < 4 { "ada" } else { "bob" };
+        let token = scenario.issuer.token_with_channels(user, &["news"]);
+        let address = format!("203.0.113.{number}");
+        let request = Request::get("/events").bearer(&token).header("X-Forwarded-For", address);
+        let mut stream = EventStream::open(scenario.server.address(), &request).await;
+        connections.push(stream.connected().await["connectionId"].as_str().unwrap().to_owned());
+        open.push(stream);
+    }
+    let list = async |query: &str| {
+        let response = fetch(scenario.server.admin(), &Request::get(format!("/subscribers{query}"))).await;
+        assert_eq!(response.status(), 200, "{}", response.text());
+        response.json()
+    };
+    let adas = list("?user=ada&channel=news").await;
+    assert_eq!((adas["subscribers"].as_array().unwrap().len(), &adas["next"]), (4, &serde_json::Value::Null));
+    let first =
+        adas["subscribers"].as_array().unwrap().iter().find(|row| row["connectionId"] == connections[0]).unwrap();
+    assert_eq!((&first["user"], &first["address"]), (&"ada".into(), &"203.0.113.0".into()));
+    assert_eq!((&first["channels"], &first["events_waiting"]), (&serde_json::json!(["news"]), &0.into()));
+    assert!(first["age_seconds"].is_u64() && first["bytes_waiting"] == 0, "{first}");
+    assert_eq!(list("?user=nobody").await["subscribers"], serde_json::json!([]));
+
+    let (mut listed, mut query) = (Vec::new(), "?limit=3".to_owned());
+    loop {
+        let page = list(&query).await;
+        let rows = page["subscribers"].as_array().unwrap();
+        assert!(rows.len() <= 3);
+        listed.extend(rows.iter().map(|row| row["connectionId"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        query = format!("?limit=3&after={next}");
+    }
+    connections.sort();
+    assert_eq!(listed, connections, "each once, in the order of the ids");
+
+    for (query, status) in [("?limit=1001", 400), ("?after=x", 400), ("?name=ada", 400)] {
+        let response = fetch(scenario.server.admin(), &Request::get(format!("/subscribers{query}"))).await;
+        assert_eq!(response.status(), status, "{query}");
+    }
+    let post = fetch(scenario.server.admin(), &Request::new("POST", "/subscribers")).await;
+    assert_eq!(post.status(), 405);
+    assert_eq!(scenario.server.fetch(&Request::get("/subscribers")).await.status(), 404);
 }
 
 #[tokio::test]
