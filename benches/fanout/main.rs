@@ -22,6 +22,7 @@ mod histogram;
 mod layout;
 mod machine;
 mod options;
+mod packages;
 mod payload;
 mod proc;
 mod process;
@@ -102,7 +103,7 @@ fn compare(options: &Options, descriptors: u64) -> bool {
 fn present(servers: &[Role], notes: &mut Vec<String>) -> Vec<Role> {
     let mut present = Vec::new();
     for role in servers {
-        match machine::missing(*role) {
+        match packages::missing(*role) {
             None => present.push(*role),
             Some(packages) => {
                 let note = format!("{}: not installed (apt-get install {packages})", role.as_str());

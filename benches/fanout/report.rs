@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::machine;
 use crate::options::Role;
+use crate::packages;
 use crate::scenario::{Column, Plan, Ratio, Scenario};
 
 /// The runs of one scenario.
@@ -107,7 +108,7 @@ pub fn preface(tables: &[Table<'_>], load: &str) -> String {
     roles.dedup();
     let versions: Vec<String> = roles
         .iter()
-        .filter_map(|role| machine::version(*role).map(|version| format!("{} ({version})", role.as_str())))
+        .filter_map(|role| packages::version(*role).map(|version| format!("{} ({version})", role.as_str())))
         .collect();
     if !versions.is_empty() {
         let _ = writeln!(text, "Versions: {}.", versions.join(", "));

@@ -28,7 +28,7 @@ pub struct Daemon {
 
 /// A directory for a program's configuration and state, open to the user that it may change to.
 pub fn directory(name: &str) -> Result<TempDir, Failure> {
-    let directory = tempfile::Builder::new().prefix(&format!("fanout-{name}-")).tempdir()?;
+    let directory = tempfile::Builder::new().prefix(&format!("bench-{name}-")).tempdir()?;
     fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     Ok(directory)
 }
@@ -51,7 +51,8 @@ impl Daemon {
     pub fn spawn(directory: TempDir, program: &str, arguments: &[&str]) -> Result<Self, Failure> {
         let mut command = Command::new("sh");
         command.args(["-c", KEEPER, "sh", program]).args(arguments).current_dir(directory.path());
-        let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        // What the shell says of its child's end is no news.
+        let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let stdin = keeper.stdin.take();
         Ok(Self { keeper, stdin, directory })
     }
