@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use plan::Rooms;
 use stoppable::Stoppable;
 
@@ -75,6 +76,8 @@ impl App {
     /// # Errors
     /// When an address cannot be listened on or a thread cannot be started; then nothing goes on running.
     pub fn start(plan: Plan, source: Source, fallback: Option<Arc<dyn Fallback>>) -> Result<Self, StartError> {
+        // First, since what is counted is looked up once.
+        let metrics = telemetry::metrics();
         let Plan { config, rooms, .. } = plan;
         let Rooms { mappings, authenticator, sources, link, orders, trusted, presence, proxy, tls } = rooms;
         let tls = tls.map(Arc::new);
@@ -135,7 +138,7 @@ impl App {
         };
         let watch = tls.map(|tls| tokio::spawn(tls.watch()));
         let handle = drain.handle();
-        let upkeep = start_admin(admin_listener, &config, &overview, handle, status)
+        let upkeep = start_admin(admin_listener, metrics, &config, &overview, handle, status)
             .into_iter()
             .chain(replay)
             .chain(orders)
@@ -252,12 +255,12 @@ fn connections_within(config: &Config, open_files: Option<u64>) -> usize {
 
 fn start_admin(
     listener: std::net::TcpListener,
+    metrics: PrometheusHandle,
     config: &Config,
     overview: &Overview,
     drain: DrainHandle,
     status: LinkStatus,
 ) -> [JoinHandle<()>; 2] {
-    let metrics = telemetry::metrics();
     let needs_broker = config.admin.ready_needs_broker;
     let (link, draining) = (status.clone(), drain.clone());
     let readiness = move || {

@@ -1,5 +1,7 @@
 //! What operators see: the admin listener's answers and the metrics' names.
 
+use serde_json::json;
+
 use crate::scenario::Scenario;
 use crate::support::application::with_header;
 use crate::support::http1::{Request, fetch};
@@ -99,6 +101,8 @@ async fn every_promised_metric_is_there_once_its_thing_has_happened() {
     let start = stream.last_event_id().to_owned();
     scenario.app.publish(&format!("user.{user}.hello"), "hi").await;
     stream.message().await;
+    scenario.app.publish("order.1.updated", &json!({ "customer": { "id": user } }).to_string()).await;
+    stream.message().await;
     scenario.app.publish("order.1.updated", "poison").await;
     let resumed = format!("/events?lastEventId={start}");
     scenario.subscribe_at(&resumed, &scenario.issuer.token(&user)).await.message().await;
@@ -111,6 +115,8 @@ async fn every_promised_metric_is_there_once_its_thing_has_happened() {
     let metrics = scenario.server.metrics_until("every promised metric to be there", all).await;
     assert!((metrics.sum("amqp_connected") - 1.0).abs() < f64::EPSILON);
     assert!(metrics.sum_where("sse_events_sent_total", "event_type", "hello") >= 1.0, "{}", metrics.0);
+    // A name out of the configuration, which is known from the start.
+    assert!(metrics.sum_where("sse_events_sent_total", "event_type", "order-updated") >= 1.0, "{}", metrics.0);
     assert!(metrics.sum("sse_replayed_events_total") >= 1.0);
     assert!(metrics.sum("sse_gaps_total") >= 1.0);
 }
