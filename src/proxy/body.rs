@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::error::BodyError;
 use super::pool::Lease;
@@ -175,12 +175,13 @@ pub struct ResponseBody {
     /// The connection that it comes from; given back at the end.
     lease: Option<Lease>,
     idle: Duration,
-    waiting: Option<Pin<Box<Sleep>>>,
+    /// When the silence under way has lasted too long.
+    silent_until: Option<Instant>,
 }
 
 impl ResponseBody {
     pub(super) fn new(inner: Incoming, lease: Lease, idle: Duration) -> Self {
-        let mut body = Self { inner, lease: Some(lease), idle, waiting: None };
+        let mut body = Self { inner, lease: Some(lease), idle, silent_until: None };
         if body.inner.is_end_stream() {
             body.end();
         }
@@ -188,7 +189,6 @@ impl ResponseBody {
     }
 
     fn end(&mut self) {
-        self.waiting = None;
         if let Some(lease) = self.lease.take() {
             lease.give_back();
         }
@@ -196,8 +196,8 @@ impl ResponseBody {
 
     /// Ready when the application has been silent for too long.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let idle = self.idle;
-        self.waiting.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + idle))).as_mut().poll(cx)
+        let end = *self.silent_until.get_or_insert_with(|| Instant::now() + self.idle);
+        self.lease.as_mut().map_or(Poll::Pending, |lease| lease.patience().poll(end, cx))
     }
 }
 
@@ -213,7 +213,7 @@ impl Body for ResponseBody {
                 Poll::Ready(()) => Poll::Ready(Some(Err(BodyError::Idle))),
             },
             Poll::Ready(Some(Ok(frame))) => {
-                body.waiting = None;
+                body.silent_until = None;
                 if body.inner.is_end_stream() {
                     body.end();
                 }

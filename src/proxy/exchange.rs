@@ -1,19 +1,20 @@
 //! One request and the head of its response over a pooled connection: time limits, and the one case in which it is sent twice.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::body::{Progress, RequestBody, ResponseBody, Sending};
 use super::error::ProxyError;
 use super::hygiene;
 use super::outgoing::Outgoing;
+use super::patience::Patience;
 use super::pool::{Carrier, Lease, Sent};
 use super::{Proxy, UpstreamConfig, via};
 
@@ -26,7 +27,7 @@ impl Proxy {
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let progress = outgoing.body.progress();
         let (response, carrier) = if self.config.http2 {
-            (self.send_shared(outgoing).await?, Carrier::Shared)
+            (self.send_shared(outgoing).await?, Carrier::Shared(Patience::default()))
         } else {
             self.send(outgoing).await?
         };
@@ -53,7 +54,8 @@ impl Proxy {
         }
         let mut request = outgoing.into_http1();
         loop {
-            let sent = answered(link.send(request), &progress, &self.config).await?;
+            let response = link.sender.try_send_request(request);
+            let sent = answered(response, &mut link.patience, &progress, &self.config).await?;
             let error = match sent {
                 Ok(response) => return Ok((response, Carrier::Own(link))),
                 Err(error) => error,
@@ -66,10 +68,11 @@ impl Proxy {
     async fn send_shared(&self, outgoing: Outgoing) -> Result<Response<Incoming>, ProxyError> {
         let progress = outgoing.body.progress();
         let mut request = outgoing.into_http2();
+        let mut patience = Patience::default();
         // A connection that ends takes no new request, but may say so late.
         for _ in 0..2 {
             let mut sender = self.pool.share().await?;
-            match answered(sender.try_send_request(request), &progress, &self.config).await? {
+            match answered(sender.try_send_request(request), &mut patience, &progress, &self.config).await? {
                 Ok(response) => return Ok(response),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
@@ -101,30 +104,34 @@ fn unsent(
 /// What the application said, unless the request's body or the application stood still for too long.
 pub(super) async fn answered(
     response: impl Future<Output = Sent>,
-    progress: &Rc<Progress>,
+    patience: &mut Patience,
+    progress: &Progress,
     config: &UpstreamConfig,
 ) -> Result<Sent, ProxyError> {
     let mut response = pin!(response);
-    loop {
-        let (limit, late): (Duration, _) = match progress.state() {
-            Sending::FromClient => (config.idle_timeout.0, ProxyError::ClientTimeout),
-            Sending::ToUpstream | Sending::Done | Sending::TooLarge | Sending::Broken => {
-                (config.first_byte_timeout.0, ProxyError::FirstByteTimeout)
+    poll_fn(|cx| {
+        if let Poll::Ready(response) = response.as_mut().poll(cx) {
+            return Poll::Ready(Ok(response));
+        }
+        loop {
+            let (limit, late): (Duration, _) = match progress.state() {
+                Sending::FromClient => (config.idle_timeout.0, ProxyError::ClientTimeout),
+                Sending::ToUpstream | Sending::Done | Sending::TooLarge | Sending::Broken => {
+                    (config.first_byte_timeout.0, ProxyError::FirstByteTimeout)
+                }
+            };
+            let (end, now) = (progress.moved() + limit, Instant::now());
+            if end <= now {
+                return Poll::Ready(Err(late));
             }
-        };
-        let end = progress.moved() + limit;
-        let now = Instant::now();
-        if end <= now {
-            return Err(late);
+            // Meanwhile it may become the other side's turn, with the other limit.
+            let look = end.min(now + config.idle_timeout.0.min(config.first_byte_timeout.0));
+            if patience.poll(look, cx).is_pending() {
+                return Poll::Pending;
+            }
         }
-        // While this sleeps it may become the other side's turn, with the other limit.
-        let look = end.min(now + config.idle_timeout.0.min(config.first_byte_timeout.0));
-        tokio::select! {
-            biased;
-            response = &mut response => return Ok(response),
-            () = sleep_until(look) => {}
-        }
-    }
+    })
+    .await
 }
 
 /// What a failed exchange comes to, which may be the doing of the request's own body.

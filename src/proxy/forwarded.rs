@@ -1,6 +1,6 @@
 //! For whom a request is made: `Forwarded` (RFC 7239) and the `X-Forwarded-` fields, and whose word on them counts; pure.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::net::IpAddr;
 
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
@@ -63,31 +63,32 @@ impl Hop<'_> {
             forget(headers);
         }
         let proto = if self.secure { "https" } else { "http" };
-        let forwarded = [earlier(headers), Some(self.element(peer, proto))].into_iter().flatten().collect::<Vec<_>>();
-        replace(headers, FORWARDED, &forwarded.join(", "));
-        let chain = [list(headers, &FOR), Some(peer.to_string())].into_iter().flatten().collect::<Vec<_>>();
-        replace(headers, FOR, &chain.join(", "));
-        let port = self.host.and_then(Authority::port_u16).unwrap_or(if self.secure { 443 } else { 80 });
-        let defaults = [
-            (PROTO, Some(proto.to_owned())),
-            (HOST, self.host.map(ToString::to_string)),
-            (PORT, Some(port.to_string())),
-        ];
-        for (name, value) in defaults {
-            if let (false, Some(value)) = (headers.contains_key(&name), value) {
-                replace(headers, name, &value);
-            }
+        let way = self.element(earlier(headers), peer, proto);
+        replace(headers, FORWARDED, way);
+        let mut chain = list(headers, &FOR).map_or_else(String::new, |chain| chain + ", ");
+        write!(chain, "{peer}").expect("a String takes any text");
+        replace(headers, FOR, chain);
+        if !headers.contains_key(PROTO) {
+            headers.insert(PROTO, HeaderValue::from_static(proto));
+        }
+        if let (Some(host), false) = (self.host, headers.contains_key(HOST)) {
+            replace(headers, HOST, host.as_str().to_owned());
+        }
+        if !headers.contains_key(PORT) {
+            let port = self.host.and_then(Authority::port_u16).unwrap_or(if self.secure { 443 } else { 80 });
+            headers.insert(PORT, HeaderValue::from(port));
         }
     }
 
-    /// RFC 7239 §4.
-    fn element(&self, peer: IpAddr, proto: &str) -> String {
-        let mut element = format!("for={}", node(peer));
+    /// This step behind what came `before` it (RFC 7239 §4).
+    fn element(&self, before: Option<String>, peer: IpAddr, proto: &str) -> String {
+        let mut way = before.map_or_else(String::new, |before| before + ", ");
+        write!(way, "for={}", Node(peer)).expect("a String takes any text");
         if let Some(host) = self.host {
             // An authority has neither `"` nor `\`.
-            write!(element, ";host=\"{host}\"").expect("a String takes any text");
+            write!(way, ";host=\"{host}\"").expect("a String takes any text");
         }
-        element + ";proto=" + proto
+        way + ";proto=" + proto
     }
 }
 
@@ -95,28 +96,37 @@ impl Hop<'_> {
 fn earlier(headers: &HeaderMap) -> Option<String> {
     list(headers, &FORWARDED).or_else(|| {
         let chain = list(headers, &FOR)?;
-        let nodes = chain.split(',').map(|address| address.trim().parse().map_or("unknown".to_owned(), node));
+        let nodes = chain
+            .split(',')
+            .map(|address| address.trim().parse().map_or("unknown".to_owned(), |address| Node(address).to_string()));
         Some(nodes.map(|node| format!("for={node}")).collect::<Vec<_>>().join(", "))
     })
 }
 
-/// RFC 7239 §6.
-fn node(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
+/// An address as RFC 7239 §6 writes it.
+struct Node(IpAddr);
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => write!(f, "{address}"),
+            IpAddr::V6(address) => write!(f, "\"[{address}]\""),
+        }
     }
 }
 
 /// All values of a field as one list.
 fn list(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    if !headers.contains_key(name) {
+        return None;
+    }
     let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
     let list = values.join(", ");
     (!list.trim().is_empty()).then_some(list)
 }
 
-fn replace(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
+fn replace(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
         headers.insert(name, value);
     } else {
         headers.remove(name);

@@ -63,7 +63,9 @@ fn upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
 pub(super) fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> =
         tokens(headers, &CONNECTION).filter_map(|token| HeaderName::from_bytes(token).ok()).collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    // Most messages have one or two of them: they are looked for first, since each removal is a look-up.
+    let there: Vec<HeaderName> = headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned().collect();
+    for name in named.iter().chain(&there) {
         headers.remove(name);
     }
 }

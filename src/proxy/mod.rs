@@ -10,6 +10,7 @@ mod forwarded;
 mod hygiene;
 mod origin;
 mod outgoing;
+mod patience;
 mod pool;
 mod switch;
 mod tunnel;

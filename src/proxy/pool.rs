@@ -21,6 +21,7 @@ use super::UpstreamConfig;
 use super::body::{Progress, RequestBody, Sending};
 use super::error::ProxyError;
 use super::origin::Origin;
+use super::patience::Patience;
 
 /// Between two looks for connections that have been idle for too long.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -68,7 +69,9 @@ struct Idle {
 /// A connection; dropping it closes it at once, whatever is under way.
 #[derive(Debug)]
 pub(super) struct Link {
-    sender: http1::SendRequest<RequestBody>,
+    pub(super) sender: http1::SendRequest<RequestBody>,
+    /// Of the exchange that it carries.
+    pub(super) patience: Patience,
     /// Whether an earlier request used it, so that it may have been closed unseen.
     pub(super) reused: bool,
     _open: oneshot::Sender<()>,
@@ -88,7 +91,7 @@ pub(super) struct Lease {
 pub(super) enum Carrier {
     Own(Link),
     /// Its drop resets the stream, which hyper sees to.
-    Shared,
+    Shared(Patience),
 }
 
 type Connection = http1::Connection<TokioIo<TcpStream>, RequestBody>;
@@ -110,11 +113,7 @@ impl Link {
             }
             drop(permit);
         });
-        Self { sender, reused: false, _open: open }
-    }
-
-    pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Sent {
-        self.sender.try_send_request(request).await
+        Self { sender, patience: Patience::default(), reused: false, _open: open }
     }
 
     fn is_usable(&self) -> bool {
@@ -127,13 +126,29 @@ impl Lease {
         Self { pool: Rc::downgrade(pool), carrier, request, _slot: slot }
     }
 
+    pub(super) fn patience(&mut self) -> &mut Patience {
+        match &mut self.carrier {
+            Carrier::Own(link) => &mut link.patience,
+            Carrier::Shared(patience) => patience,
+        }
+    }
+
     /// The exchange is over: its connection may carry the next, unless the request was not taken to its end.
     pub(super) fn give_back(self) {
         if let (Carrier::Own(link), Some(pool), Sending::Done) =
             (self.carrier, self.pool.upgrade(), self.request.state())
         {
-            // hyper lets go of an exchange only after its end was seen; the wait is bounded by the connection's own end.
-            spawn_local(async move { pool.keep(link).await });
+            if link.sender.is_ready() {
+                pool.keep(link);
+                return;
+            }
+            // hyper may let go of an exchange only after its end was seen; the wait is bounded by the connection's own end.
+            spawn_local(async move {
+                let mut link = link;
+                if link.sender.ready().await.is_ok() {
+                    pool.keep(link);
+                }
+            });
         }
     }
 }
@@ -228,10 +243,7 @@ impl Pool {
     }
 
     /// Hands a connection to whoever waits for one, or keeps it for later.
-    async fn keep(&self, mut link: Link) {
-        if link.sender.ready().await.is_err() {
-            return;
-        }
+    fn keep(&self, mut link: Link) {
         link.reused = true;
         while let Some(waiter) = self.waiters.borrow_mut().pop_front() {
             match waiter.send(link) {

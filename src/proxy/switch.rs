@@ -12,6 +12,7 @@ use super::error::ProxyError;
 use super::exchange::{answered, failure};
 use super::hygiene;
 use super::outgoing::Outgoing;
+use super::patience::Patience;
 use super::pool::{Carrier, Lease, Link};
 use super::tunnel::Tunnel;
 use super::websocket::Handshake;
@@ -30,7 +31,9 @@ impl Proxy {
         let (mut sender, mut connection) = handshake.map_err(ProxyError::Broken)?;
         let mut over = false;
         let sent = {
-            let mut response = pin!(answered(sender.try_send_request(outgoing.into_http1()), &progress, &self.config));
+            let mut patience = Patience::default();
+            let response = sender.try_send_request(outgoing.into_http1());
+            let mut response = pin!(answered(response, &mut patience, &progress, &self.config));
             poll_fn(|cx| {
                 // The connection is driven here: once it has ended, the response knows why.
                 over = over || connection.poll_without_shutdown(cx).is_ready();

@@ -17,8 +17,7 @@ use super::body::{Body, BoxError};
 use super::fallback::{Answer, AnswerBody, Fallback, Responder};
 use super::problem::Problem;
 use crate::proxy::{Forwarded, Peer, Proxy, ProxyError, ProxySeed};
-use crate::telemetry;
-use crate::telemetry::proxy::ABANDONED;
+use crate::telemetry::proxy::{ABANDONED, ProxyMetrics};
 
 /// Between two lines in the log that say the application fails, of one worker.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
@@ -30,20 +29,21 @@ pub struct Upstream(pub ProxySeed);
 #[derive(Debug)]
 struct Forwarder {
     proxy: Proxy,
+    metrics: Rc<ProxyMetrics>,
     /// When the application's last failure was logged.
     complained: Cell<Option<Instant>>,
 }
 
 impl Fallback for Upstream {
     fn settle(&self) -> Rc<dyn Responder> {
-        Rc::new(Forwarder { proxy: self.0.settle(), complained: Cell::new(None) })
+        Rc::new(Forwarder { proxy: self.0.settle(), metrics: Rc::default(), complained: Cell::new(None) })
     }
 }
 
 impl Responder for Forwarder {
     fn answer(&self, request: Request<Incoming>, peer: Peer) -> Pin<Box<dyn Future<Output = Answer> + '_>> {
         Box::pin(async move {
-            let mut record = Record::new(&request);
+            let mut record = Record::new(&request, Rc::clone(&self.metrics));
             let wants_html = wants_html(request.headers());
             let is_http1 = request.version() <= http::Version::HTTP_11;
             match self.proxy.forward(request, peer).await {
@@ -122,27 +122,30 @@ fn wants_html(headers: &HeaderMap) -> bool {
 
 /// One request, counted and logged when it is over.
 struct Record {
+    metrics: Rc<ProxyMetrics>,
     started: Instant,
-    method: Method,
-    /// Never with the query, which may hold what nobody should read.
-    path: String,
-    request_id: String,
+    request: Option<Logged>,
     status: Option<StatusCode>,
     failure: Option<String>,
     sent: u64,
     complete: bool,
 }
 
+/// What the log says of a request, kept only if there is such a log.
+struct Logged {
+    method: Method,
+    /// Never with the query, which may hold what nobody should read.
+    path: String,
+    request_id: String,
+}
+
 impl Record {
-    fn new<B>(request: &Request<B>) -> Self {
+    fn new<B>(request: &Request<B>, metrics: Rc<ProxyMetrics>) -> Self {
+        let is_logged = tracing::enabled!(target: "cottontail::access", tracing::Level::DEBUG);
         Self {
+            metrics,
             started: Instant::now(),
-            method: request.method().clone(),
-            path: request.uri().path().to_owned(),
-            request_id: request
-                .headers()
-                .get("x-request-id")
-                .map_or_else(String::new, |id| String::from_utf8_lossy(id.as_bytes()).into_owned()),
+            request: is_logged.then(|| Logged::new(request)),
             status: None,
             failure: None,
             sent: 0,
@@ -151,15 +154,27 @@ impl Record {
     }
 }
 
+impl Logged {
+    fn new<B>(request: &Request<B>) -> Self {
+        let id = request.headers().get("x-request-id");
+        Self {
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            request_id: id.map_or_else(String::new, |id| String::from_utf8_lossy(id.as_bytes()).into_owned()),
+        }
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        telemetry::proxy::finished(self.status, took);
+        self.metrics.finished(self.status, took);
+        let Some(Logged { method, path, request_id }) = &self.request else { return };
         tracing::debug!(
             target: "cottontail::access",
-            request = self.request_id,
-            method = %self.method,
-            path = self.path,
+            request = request_id,
+            %method,
+            path,
             status = self.status.map_or(ABANDONED, |status| status.as_u16()),
             bytes = self.sent,
             complete = self.complete,
