@@ -115,7 +115,9 @@ impl Seat {
             }
             Some(Archived::Deliveries(past)) => {
                 self.take_past(&past, *at);
-                *at = past.last().map(Past::end).or(*at);
+                // A piece that ends before what the stream has must not set it back.
+                let end = past.last().map(Past::end).filter(|end| at.is_none_or(|at| at.position < end.position));
+                *at = end.or(*at);
             }
             Some(Archived::Unknown) if at.is_none() => {
                 let shared = core.lock();

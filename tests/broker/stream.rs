@@ -111,6 +111,34 @@ async fn what_is_older_than_the_ring_is_read_from_the_stream_up_to_the_present()
 }
 
 #[tokio::test]
+async fn many_who_come_back_from_everywhere_share_readers_and_each_gets_what_follows_its_own_place() {
+    let config = config(&rabbitmq::vhost("stream-everywhere").await);
+    let replica = Replica::up(&config, &HistoryConfig { memory: ByteSize::b(1), ..history() }).await;
+    let mut live = replica.open(Beginning::Now).await;
+    let names: Vec<String> = (0..3000).map(|number| format!("e{number}")).collect();
+    let keys: Vec<String> = names.iter().map(|name| format!("user.1.{name}")).collect();
+    publish(&config, keys.iter().map(String::as_str)).await;
+    let mut ids = Vec::new();
+    for _ in &names {
+        ids.push(live.next().await.id);
+    }
+    let mut streams = Vec::new();
+    for place in (0..2999).step_by(37) {
+        // From the middle on and then from the start: some join a reader on its way, others want an older place.
+        let place = (place + 1500) % 2999;
+        streams.push((place, replica.open(Beginning::After(ids[place].clone())).await));
+    }
+    for (place, stream) in &mut streams {
+        assert!(stream.resumed, "{place}");
+        let given = until(stream, "e2999").await;
+        let expected = &names[*place + 1..];
+        let wrong = given.iter().zip(expected).position(|(given, expected)| given != expected);
+        assert!(given == expected, "{place}: {:?} at {wrong:?} of {}", wrong.map(|at| &given[at]), expected.len());
+    }
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn who_takes_the_past_slowly_keeps_nobody_waiting_and_loses_nothing() {
     let config = config(&rabbitmq::vhost("stream-slow").await);
     let replica = Replica::up(&config, &HistoryConfig { memory: ByteSize::b(1), replay_readers: 1, ..history() }).await;

@@ -133,12 +133,17 @@ impl Request {
         }
     }
 
-    /// Sends what came up to and with `past`, unless it does not concern this stream yet.
+    /// Sends what came up to and with `past`, unless it does not concern this stream yet: it was told nothing, or has come
+    /// to a reader that is still on its way to its place.
     pub(super) async fn send_past(&mut self, past: &Arc<[Past]>, deadline: Instant) -> Sent {
-        match past.last() {
-            Some(last) if self.started => self.send(Archived::Deliveries(Arc::clone(past)), last.end(), deadline).await,
-            _ => Sent::Yes,
-        }
+        let Some(end) = past.last().map(Past::end).filter(|end| self.started && self.lacks(*end)) else {
+            return Sent::Yes;
+        };
+        self.send(Archived::Deliveries(Arc::clone(past)), end, deadline).await
+    }
+
+    fn lacks(&self, end: EventId) -> bool {
+        matches!(&self.place, Place::At { sent, .. } if sent.position < end.position)
     }
 
     /// Sends what `judge` or `begin_at` gave.
@@ -184,5 +189,48 @@ impl Request {
         {
             *cursor = Cursor::new(*sent, self.retries);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Mark, Position};
+
+    fn id(offset: u64) -> EventId {
+        EventId { mark: Mark(1), position: Position::before(offset) }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_was_put_aside_gets_nothing_from_before_its_place() {
+        let (pieces, mut given) = tokio::sync::mpsc::channel(9);
+        let mut request = Request::new(ReadFrom::After(id(5)), pieces, 3);
+        let deadline = Instant::now() + STALL;
+        let read = async |request: &mut Request, offsets: std::ops::RangeInclusive<u64>| {
+            for offset in offsets.clone() {
+                if let Some(told) = request.judge(id(offset)) {
+                    assert_eq!(request.tell(told, deadline).await, Sent::Yes);
+                }
+            }
+            let past: Arc<[Past]> = offsets.map(|offset| Past::new(id(offset), Vec::new())).collect();
+            assert_eq!(request.send_past(&past, deadline).await, Sent::Yes);
+        };
+        request.attach();
+        read(&mut request, 5..=8).await;
+        let mut request = request.put_aside(Instant::now());
+        request.attach();
+        for offsets in [1..=3, 4..=6, 7..=9] {
+            read(&mut request, offsets).await;
+        }
+        drop(request);
+        let mut ends = Vec::new();
+        while let Some(piece) = given.recv().await {
+            match piece {
+                Archived::Deliveries(past) => ends.extend(past.last().map(Past::end)),
+                Archived::After(after) => assert_eq!(after, id(5)),
+                other @ (Archived::Gap { .. } | Archived::Unknown | Archived::Nothing) => unreachable!("{other:?}"),
+            }
+        }
+        assert_eq!(ends, [id(8), id(9)]);
     }
 }
