@@ -50,6 +50,7 @@ async fn pump(
     moved: &Cell<Instant>,
 ) -> io::Result<()> {
     to.write_all(&first).await?;
+    to.flush().await?;
     drop(first);
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -59,6 +60,8 @@ async fn pump(
             return to.shutdown().await;
         }
         to.write_all(&buffer[..length]).await?;
+        // Encryption keeps what the socket has not taken, and nobody else would send it on.
+        to.flush().await?;
         moved.set(Instant::now());
     }
 }
@@ -71,5 +74,35 @@ async fn silence(moved: &Cell<Instant>, limit: Duration) {
             return;
         }
         sleep_until(end).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use tokio::io::{BufStream, duplex};
+    use tokio::net::TcpListener;
+    use tokio::sync::Semaphore;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn nothing_waits_in_a_buffer_for_what_comes_after_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut app, _) = listener.accept().await.unwrap();
+        let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let (first, idle) = (Bytes::from_static(b"at once, "), Duration::from_secs(60));
+        let tunnel = Tunnel { upstream, first, idle, _permits: [permit(), permit()] };
+        let (near, mut browser) = duplex(64);
+        let talk = async {
+            app.write_all(b"then this").await.unwrap();
+            let mut arrived = [0; 18];
+            timeout(Duration::from_secs(20), browser.read_exact(&mut arrived)).await.expect("all of it").unwrap();
+            assert_eq!(&arrived, b"at once, then this");
+            drop((app, browser));
+        };
+        tokio::join!(tunnel.run(BufStream::new(near), Bytes::new()), talk);
     }
 }
