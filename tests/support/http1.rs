@@ -249,19 +249,27 @@ impl Transport {
         }
     }
 
-    /// What is spoken there; plain HTTP unless [`is_public`] has said otherwise.
+    /// What is spoken there; plain HTTP unless [`is_spoken`] has said otherwise.
     fn of(address: SocketAddr) -> Self {
-        let public = PUBLIC.lock().expect("nobody panics with it");
-        public.iter().rfind(|(known, _)| *known == address).map_or(Self::Plain, |(_, transport)| *transport)
+        let listeners = LISTENERS.lock().expect("nobody panics with it");
+        listeners.iter().rfind(|(known, _)| *known == address).map_or(Self::Plain, |(_, transport)| *transport)
     }
 }
 
-/// The listeners for browsers that this run has started; those for operators speak HTTP/1.1 only.
-static PUBLIC: Mutex<Vec<(SocketAddr, Transport)>> = Mutex::new(Vec::new());
+/// The listeners of the programs that this run has started; a later one may have the address of one that is gone.
+static LISTENERS: Mutex<Vec<(SocketAddr, Transport)>> = Mutex::new(Vec::new());
 
-/// Says that `address` is a listener for browsers, and how requests go there.
-pub fn is_public(address: SocketAddr, transport: Transport) {
-    PUBLIC.lock().expect("nobody panics with it").push((address, transport));
+/// Says how requests go to `address` from now on.
+pub fn is_spoken(address: SocketAddr, transport: Transport) {
+    LISTENERS.lock().expect("nobody panics with it").push((address, transport));
+}
+
+/// Says that a listener is gone of which [`is_spoken`] has told.
+pub fn is_gone(address: SocketAddr) {
+    let mut listeners = LISTENERS.lock().expect("nobody panics with it");
+    if let Some(index) = listeners.iter().position(|(known, _)| *known == address) {
+        listeners.remove(index);
+    }
 }
 
 async fn send_over_http2(stream: TcpStream, request: &Request) -> io::Result<(Head, Body)> {

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::deadline::eventually;
-use super::http1::{Request, Response, Transport, fetch, is_public, try_fetch};
+use super::http1::{Request, Response, Transport, fetch, is_gone, is_spoken, try_fetch};
 use super::metrics::Metrics;
 use super::output::Output;
 use super::secrecy::assert_keeps_secrets;
@@ -91,7 +91,10 @@ impl Server {
             server.output.lines().iter().find_map(|line| listening(line))
         })
         .await;
-        is_public(server.address, transport);
+        is_spoken(server.address, transport);
+        if let Some(admin) = server.admin {
+            is_spoken(admin, Transport::Plain);
+        }
         server
     }
 
@@ -188,6 +191,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // Before the addresses are free for others.
+        [Some(self.address), self.admin].into_iter().flatten().for_each(is_gone);
         // Both fail only when the process is gone already.
         self.child.kill().ok();
         self.child.wait().ok();
