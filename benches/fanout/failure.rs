@@ -12,8 +12,8 @@ pub enum Failure {
     Protocol(String),
     #[error("opening the streams: {0}")]
     Opening(String),
-    #[error("a token could not be signed: {0}")]
-    Token(#[from] jsonwebtoken::errors::Error),
+    #[error("a token could not be signed")]
+    Signing,
     #[error("self-check: {0}")]
     SelfCheck(String),
 }

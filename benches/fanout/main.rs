@@ -31,6 +31,8 @@ mod scenario;
 mod selfcheck;
 mod server;
 mod session;
+mod signing;
+mod storm;
 mod target;
 
 use std::process::ExitCode;
@@ -51,7 +53,9 @@ fn main() -> ExitCode {
         options.generators = available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
     }
     let outcome = machine::raise_descriptor_limit().map_err(Failure::from).and_then(|descriptors| match options.role {
-        Some(role) => server::run(role, options.threads.unwrap_or(1), options.inject).map(|()| true),
+        Some(role) => {
+            server::run(role, options.threads.unwrap_or(1), options.inject, options.key.as_deref()).map(|()| true)
+        }
         None if tested || options.self_check => selfcheck::run().map(|()| {
             println!("fanout: every injected fault was noticed");
             true

@@ -59,6 +59,9 @@ pub struct Options {
     /// Spoil the events of a server process
     #[arg(long, value_enum, hide = true)]
     pub inject: Option<Inject>,
+    /// The key whose tokens a server process takes
+    #[arg(long, hide = true)]
+    pub key: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -86,8 +89,14 @@ pub enum ScenarioName {
     Mixed,
     /// Resident memory of idle streams, as many as descriptors allow up to 18,000
     Idle,
-    /// 10,000 streams opened at once
+    /// 10,000 streams opened at once with HS256 tokens
     Storm,
+    /// The same with RS256 tokens
+    StormRs256,
+    /// The same with ES256 tokens
+    StormEs256,
+    /// 100,000 deliveries a second to 1,000 streams while 10,000 others are opened with ES256 tokens, again and again
+    LiveStorm,
 }
 
 /// A server under test.

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::control::{Command, Published, Reply};
 use crate::failure::Failure;
-use crate::options::{Inject, Role};
+use crate::options::Role;
 use crate::proc::{self, Cpu};
+use crate::session::Load;
 
 /// Time for a server to start to listen; a broker takes a while.
 const START: Duration = Duration::from_secs(100);
@@ -28,9 +29,10 @@ pub struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts `role` and waits until it listens.
-    pub fn start(role: Role, threads: usize, inject: Option<Inject>) -> Result<Self, Failure> {
-        let mut child = command(role, threads, inject)?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    /// Starts the server of `load` and waits until it listens.
+    pub fn start(load: &Load) -> Result<Self, Failure> {
+        let role = load.role;
+        let mut child = command(load)?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().expect("it was asked for");
         let (sender, replies) = sync_channel(16);
@@ -86,14 +88,22 @@ impl ServerProcess {
 }
 
 /// This binary again, except for what is no program of ours.
-fn command(role: Role, threads: usize, inject: Option<Inject>) -> Result<Process, Failure> {
+fn command(load: &Load) -> Result<Process, Failure> {
+    let Load { role, threads, inject, .. } = *load;
     if role == Role::Node {
         let mut process = Process::new("node");
         process.args(["-e", NODE]);
         return Ok(process);
     }
     let mut process = Process::new(std::env::current_exe()?);
-    process.args(["--role", role.as_str(), "--threads", &threads.to_string()]);
+    process.args([
+        "--role",
+        role.as_str(),
+        "--threads",
+        &threads.to_string(),
+        "--key",
+        &load.signing.key()?.to_string(),
+    ]);
     if let Some(inject) = inject {
         process.args(["--inject", inject.as_str()]);
     }

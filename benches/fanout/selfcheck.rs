@@ -12,12 +12,14 @@ use crate::layout::{Layout, Shape};
 use crate::options::{Inject, Role};
 use crate::payload::{Payload, block};
 use crate::session::{Load, Session};
+use crate::signing::{Key, Signing};
 
 /// Runs every check; the error names the first that failed.
 pub fn run() -> Result<(), Failure> {
     check_reader()?;
     check_tally()?;
     check_histogram()?;
+    check_keys()?;
     let clean = Faults::default();
     let channel = Layout { shape: Shape::Channels, topics: 1, streams: 10 };
     let mixed = Layout { shape: Shape::Mixed, topics: 4, streams: 10 };
@@ -38,7 +40,7 @@ pub fn run() -> Result<(), Failure> {
 }
 
 fn faults_of(role: Role, layout: Layout, inject: Option<Inject>) -> Result<Faults, Failure> {
-    let load = Load { role, threads: 2, layout, generators: 2, unanswered: 10, inject };
+    let load = Load { role, threads: 2, signing: Signing::Hs256, layout, generators: 2, unanswered: 10, inject };
     let mut session = Session::start(load)?;
     session.open()?;
     session.publish(Pace::Rate(500), Duration::from_millis(200))?;
@@ -91,6 +93,19 @@ fn check_histogram() -> Result<(), Failure> {
         let exact = Duration::from_nanos(exact);
         let found = histogram.quantile(per_mille);
         ensure(found >= exact && found <= exact + exact / 64, || format!("{per_mille} ‰ is {found:?}, not {exact:?}"))?;
+    }
+    Ok(())
+}
+
+fn check_keys() -> Result<(), Failure> {
+    for signing in [Signing::Hs256, Signing::Rs256, Signing::Es256] {
+        let key = signing.key()?;
+        let read: Key = key.to_string().parse()?;
+        ensure(read == key && key.signing() == signing, || {
+            format!("the key of {} was not read as it is", signing.as_str())
+        })?;
+        let token = signing.token("ada")?;
+        ensure(token.split('.').count() == 3, || format!("no token: {token}"))?;
     }
     Ok(())
 }

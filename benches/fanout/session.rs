@@ -10,9 +10,11 @@ use crate::control::{Command, Pace, Published};
 use crate::failure::Failure;
 use crate::layout::{Layout, Shape};
 use crate::options::{Inject, Role};
-use crate::payload::Kind;
+use crate::payload::{Kind, Topic};
 use crate::proc::Cpu;
 use crate::process::ServerProcess;
+use crate::signing::Signing;
+use crate::storm::Storm;
 use crate::target;
 
 const PATIENCE_TO_OPEN: Duration = Duration::from_secs(60);
@@ -31,6 +33,8 @@ pub struct Load {
     pub role: Role,
     /// Threads of the server.
     pub threads: usize,
+    /// The streams' tokens, where the server looks at them.
+    pub signing: Signing,
     pub layout: Layout,
     /// Threads that read streams; in a mixed layout the users' streams have one more.
     pub generators: usize,
@@ -63,7 +67,7 @@ pub struct Session {
 impl Session {
     /// Starts the server; no stream is open yet.
     pub fn start(load: Load) -> Result<Self, Failure> {
-        let server = ServerProcess::start(load.role, load.threads, load.inject)?;
+        let server = ServerProcess::start(&load)?;
         Ok(Self { load, server, generator: None, published: Published::default() })
     }
 
@@ -86,6 +90,16 @@ impl Session {
             thread::park_timeout(SETTLING);
         }
         Ok(time)
+    }
+
+    /// Starts to open `streams` others, which get no events.
+    pub fn storm(&self, streams: u32) -> Result<Storm, Failure> {
+        let Load { role, signing, layout, unanswered, .. } = self.load;
+        let topic = Topic { kind: Kind::Channel, number: layout.topics };
+        let request = |stream| target::request(role, signing, self.server.address, topic, layout.streams + stream);
+        let requests = (0..streams).map(request).collect::<Result<Vec<_>, _>>()?;
+        let wanted = requests.into_iter().map(|request| Wanted { topic, request }).collect();
+        Ok(Storm::start(self.server.address, target::opening(role), wanted, unanswered))
     }
 
     /// Publishes for `time` and waits until every event has arrived or nothing arrives any more.
@@ -136,7 +150,7 @@ fn parts(load: &Load, address: SocketAddr) -> Result<Vec<Vec<Wanted>>, Failure> 
     for (index, stream) in (0..load.layout.streams).enumerate() {
         let topic = load.layout.topic_of_stream(stream);
         let part = if apart && topic.kind == Kind::User { load.generators } else { index % load.generators };
-        parts[part].push(Wanted { topic, request: target::request(load.role, address, topic, stream)? });
+        parts[part].push(Wanted { topic, request: target::request(load.role, load.signing, address, topic, stream)? });
     }
     Ok(parts)
 }

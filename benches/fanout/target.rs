@@ -1,18 +1,12 @@
 //! What a stream asks of each server under test: the request, the token, and the routing key that reaches it.
 
 use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use jsonwebtoken::{EncodingKey, Header};
-use serde_json::json;
 
 use crate::client::Opening;
 use crate::failure::Failure;
 use crate::options::Role;
 use crate::payload::{EVENT_NAME, Kind, Topic};
-
-/// HS256 secret of the tokens, 32 bytes as RFC 7518 §3.2 asks.
-pub const SECRET: &str = "a-secret-that-only-the-bench-has";
+use crate::signing::Signing;
 
 /// The name of a channel topic.
 pub fn channel(number: u32) -> String {
@@ -28,7 +22,13 @@ pub fn routing_key(topic: Topic) -> String {
 }
 
 /// The request of the stream numbered `stream` for `topic`. Each stream has a token of its own, as browsers do.
-pub fn request(role: Role, address: SocketAddr, topic: Topic, stream: u32) -> Result<String, Failure> {
+pub fn request(
+    role: Role,
+    signing: Signing,
+    address: SocketAddr,
+    topic: Topic,
+    stream: u32,
+) -> Result<String, Failure> {
     let lines = match role {
         Role::Bare | Role::BareMerged | Role::Nchan | Role::Node | Role::Pushpin => {
             format!("GET /events?{}={} HTTP/1.1\r\n", topic.kind.as_str(), topic.number)
@@ -38,7 +38,7 @@ pub fn request(role: Role, address: SocketAddr, topic: Topic, stream: u32) -> Re
                 Kind::Channel => (format!("?channels={}", channel(topic.number)), format!("reader-{stream}")),
                 Kind::User => (String::new(), topic.number.to_string()),
             };
-            format!("GET /events{query} HTTP/1.1\r\nAuthorization: Bearer {}\r\n", token(&user)?)
+            format!("GET /events{query} HTTP/1.1\r\nAuthorization: Bearer {}\r\n", signing.token(&user)?)
         }
     };
     Ok(format!("{lines}Host: {address}\r\nAccept: text/event-stream\r\n\r\n"))
@@ -47,10 +47,4 @@ pub fn request(role: Role, address: SocketAddr, topic: Topic, stream: u32) -> Re
 /// How `role` says that a stream is open.
 pub fn opening(role: Role) -> Opening {
     if role == Role::Nchan { Opening::Head } else { Opening::Event }
-}
-
-fn token(user: &str) -> Result<String, Failure> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let claims = json!({ "sub": user, "channels": ["bench.#"], "exp": now + 3600 });
-    Ok(jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes()))?)
 }

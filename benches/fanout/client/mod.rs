@@ -18,6 +18,7 @@ use tally::Faults;
 use worker::{Ended, Worker};
 
 /// One stream to open.
+#[derive(Clone, Debug)]
 pub struct Wanted {
     /// The topic whose events must arrive, and no others.
     pub topic: Topic,

@@ -1,11 +1,12 @@
 //! The scenarios as a table: numbers, no behaviour.
 
 use super::Ratio::{Hidden, Shown};
-use super::measure::{idle, mixed, paced, saturated, storm};
+use super::measure::{idle, live_storm, mixed, paced, saturated, storm};
 use super::{Column, Scenario};
 use crate::layout::Shape;
 use crate::options::Role::{self, Bare, BareMerged, Cottontail, CottontailRabbitmq, Nchan, Node, Pushpin};
 use crate::options::ScenarioName;
+use crate::signing::Signing::{Es256, Hs256, Rs256};
 
 const WITH_LIMIT: &[Role] = &[Bare, Cottontail];
 const SATURATED: &[Role] = &[BareMerged, Nchan, Cottontail];
@@ -41,6 +42,7 @@ const FIXED: Scenario = Scenario {
     full: &[Bare, Nchan, Node, Pushpin, CottontailRabbitmq, Cottontail],
     limit: Bare,
     threads: 1,
+    signing: Hs256,
     columns: PACED,
     shape: Shape::Channels,
     streams: 1_000,
@@ -56,6 +58,7 @@ const SATURATION: Scenario = Scenario {
     full: EVERYBODY_SATURATED,
     limit: BareMerged,
     threads: 2,
+    signing: Hs256,
     columns: CLOSED,
     shape: Shape::Channels,
     streams: 1_000,
@@ -71,6 +74,7 @@ const UNICAST: Scenario = Scenario {
     full: EVERYBODY,
     limit: Bare,
     threads: 1,
+    signing: Hs256,
     columns: PACED,
     shape: Shape::Users,
     streams: 10_000,
@@ -79,7 +83,29 @@ const UNICAST: Scenario = Scenario {
     measure: paced,
 };
 
-pub const SCENARIOS: [Scenario; 11] = [
+const STORM: Scenario = Scenario {
+    name: ScenarioName::Storm,
+    title: "Streams opened at once with HS256 tokens",
+    quick: WITH_LIMIT,
+    full: EVERYBODY,
+    limit: Bare,
+    threads: 2,
+    signing: Hs256,
+    columns: &[
+        Column("opened/s", 0, Shown),
+        Column("s until all open", 3, Shown),
+        Column("µs CPU per stream", 1, Shown),
+        Column("p50 ms", 1, Hidden),
+        Column("p99 ms", 1, Hidden),
+    ],
+    shape: Shape::Channels,
+    streams: 10_000,
+    topics: 1,
+    rate: 0,
+    measure: storm,
+};
+
+pub const SCENARIOS: [Scenario; 14] = [
     FIXED,
     Scenario {
         name: ScenarioName::Fixed10k,
@@ -128,6 +154,7 @@ pub const SCENARIOS: [Scenario; 11] = [
         full: EVERYBODY,
         limit: Bare,
         threads: 2,
+        signing: Hs256,
         columns: &[
             Column("user p50 ms", 2, Hidden),
             Column("user p99 ms", 2, Shown),
@@ -150,6 +177,7 @@ pub const SCENARIOS: [Scenario; 11] = [
         full: EVERYBODY,
         limit: Bare,
         threads: 1,
+        signing: Hs256,
         columns: &[
             Column("KB per stream", 2, Hidden),
             Column("MB before", 1, Hidden),
@@ -161,23 +189,36 @@ pub const SCENARIOS: [Scenario; 11] = [
         rate: 0,
         measure: idle,
     },
+    STORM,
     Scenario {
-        name: ScenarioName::Storm,
-        title: "Streams opened at once",
-        quick: WITH_LIMIT,
-        full: EVERYBODY,
-        limit: Bare,
+        name: ScenarioName::StormRs256,
+        title: "Streams opened at once with RS256 tokens",
+        signing: Rs256,
+        quick: &[],
+        full: WITH_LIMIT,
+        ..STORM
+    },
+    Scenario {
+        name: ScenarioName::StormEs256,
+        title: "Streams opened at once with ES256 tokens",
+        signing: Es256,
+        quick: &[],
+        full: WITH_LIMIT,
+        ..STORM
+    },
+    Scenario {
+        name: ScenarioName::LiveStorm,
+        title: "Fixed rate, one channel, while others are opened with ES256 tokens",
+        full: WITH_LIMIT,
         threads: 2,
+        signing: Es256,
         columns: &[
-            Column("s until all open", 3, Shown),
-            Column("µs CPU per stream", 1, Shown),
-            Column("p50 ms", 1, Hidden),
-            Column("p99 ms", 1, Hidden),
+            Column("calm p99 ms", 2, Hidden),
+            Column("p99 ms", 2, Shown),
+            Column("over calm", 2, Hidden),
+            Column("opened/s", 0, Shown),
         ],
-        shape: Shape::Channels,
-        streams: 10_000,
-        topics: 1,
-        rate: 0,
-        measure: storm,
+        measure: live_storm,
+        ..FIXED
     },
 ];

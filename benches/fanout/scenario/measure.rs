@@ -9,6 +9,9 @@ use crate::histogram::Histogram;
 use crate::payload::Kind;
 use crate::session::{Session, Window};
 
+/// Streams of a storm.
+const STORM_STREAMS: u32 = 10_000;
+
 /// Publishes at the plan's rate: cost and latency of a delivery.
 pub(super) fn paced(session: &mut Session, plan: &Plan) -> Result<Figures, Failure> {
     let window = at_rate(session, plan)?;
@@ -71,9 +74,30 @@ pub(super) fn storm(session: &mut Session, plan: &Plan) -> Result<Figures, Failu
     prove_alive(session)?;
     let streams = f64::from(plan.load.layout.streams);
     Ok(Box::new(move |account| {
-        let mut figures = vec![time.as_secs_f64(), microseconds(cpu) / streams];
+        let mut figures = vec![streams / time.as_secs_f64(), time.as_secs_f64(), microseconds(cpu) / streams];
         figures.extend(quantiles(&account.opening, [500, 990]));
         figures
+    }))
+}
+
+/// Latency at the plan's rate without and with a storm, each on a fresh server.
+pub(super) fn live_storm(session: &mut Session, plan: &Plan) -> Result<Figures, Failure> {
+    let mut without = Session::start(plan.load)?;
+    at_rate(&mut without, plan)?;
+    let calm = without.close()?;
+    if !calm.faults.none() {
+        return Err(Failure::Opening(format!("before the storm: {}", calm.faults)));
+    }
+    let pace = Pace::Rate(plan.events_per_second());
+    session.open()?;
+    session.publish(pace, plan.warm_up())?;
+    let storm = session.storm(STORM_STREAMS)?;
+    let published = session.publish(pace, plan.time);
+    let opened = storm.end()?;
+    published?;
+    Ok(Box::new(move |account| {
+        let [calm, during] = [&calm, account].map(|account| quantiles(&account.of_channels, [990])[0]);
+        vec![calm, during, during / calm, opened]
     }))
 }
 

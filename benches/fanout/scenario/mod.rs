@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::layout::{Layout, Shape};
 use crate::options::{Options, Role, ScenarioName};
 use crate::session::{Load, Session};
+use crate::signing::Signing;
 
 pub use list::SCENARIOS;
 
@@ -24,6 +25,7 @@ pub struct Scenario {
     pub limit: Role,
     /// Of each server.
     threads: usize,
+    signing: Signing,
     pub columns: &'static [Column],
     shape: Shape,
     streams: u32,
@@ -80,6 +82,7 @@ impl Scenario {
         let load = Load {
             role,
             threads: if role == Role::Node { 1 } else { options.threads.unwrap_or(self.threads).max(1) },
+            signing: self.signing,
             layout: Layout { shape: self.shape, topics, streams },
             generators: options.generators.max(1),
             // Pushpin answers 500 and 502 when more ask at once.

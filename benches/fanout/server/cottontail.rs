@@ -1,6 +1,7 @@
 //! Cottontail as a server under test: the program's own wiring over its in-process exchange.
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::net::SocketAddr;
 
 use cottontail::app::{App, Plan, Source};
@@ -12,20 +13,29 @@ use cottontail::hub::StreamConfig;
 use cottontail::routing::{MappingConfig, OneOrMany};
 use cottontail::server::{AdminConfig, ServerConfig};
 use cottontail::setting::Secret;
+use tempfile::NamedTempFile;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::failure::Failure;
 use crate::payload::{EVENT_NAME, Topic};
 use crate::server::publisher::Exchange;
-use crate::target::{self, SECRET};
+use crate::signing::Key;
+use crate::target;
 
 /// Messages that wait in the exchange; a publisher that is further ahead waits itself.
 pub const WAITING: usize = 256;
+
+/// What a program is started with.
+pub struct Prepared {
+    pub plan: Plan,
+    key_file: Option<NamedTempFile>,
+}
 
 /// The running program.
 pub struct Program {
     pub runtime: Runtime,
     app: App,
+    _key_file: Option<NamedTempFile>,
 }
 
 /// A program and the writing end of its in-process exchange.
@@ -35,10 +45,10 @@ pub struct Cottontail {
 }
 
 /// Starts it on a free port of loopback, with `threads` workers, and returns when it accepts connections.
-pub fn start(threads: usize) -> Result<Cottontail, Failure> {
-    let plan = Plan::new(config(threads)).map_err(|faults| failed(&faults[0]))?;
-    let (publisher, exchange) = cottontail::broker::Exchange::new(&plan.binding_keys(), WAITING);
-    let program = Program::start(runtime()?, plan, Source::Exchange(exchange))?;
+pub fn start(threads: usize, key: &Key) -> Result<Cottontail, Failure> {
+    let prepared = prepare(|config| config, threads, key)?;
+    let (publisher, exchange) = cottontail::broker::Exchange::new(&prepared.plan.binding_keys(), WAITING);
+    let program = Program::start(runtime()?, prepared, Source::Exchange(exchange))?;
     Ok(Cottontail { program, exchange: publisher })
 }
 
@@ -52,9 +62,9 @@ pub fn failed(error: &dyn Display) -> Failure {
 }
 
 impl Program {
-    pub fn start(runtime: Runtime, plan: Plan, source: Source) -> Result<Self, Failure> {
+    pub fn start(runtime: Runtime, Prepared { plan, key_file }: Prepared, source: Source) -> Result<Self, Failure> {
         let started = runtime.block_on(async { App::start(plan, source, None) });
-        Ok(Self { app: started.map_err(|error| failed(&error))?, runtime })
+        Ok(Self { app: started.map_err(|error| failed(&error))?, runtime, _key_file: key_file })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -79,12 +89,22 @@ impl Exchange for Cottontail {
     }
 }
 
-/// The defaults, except for what makes the program run beside others: its listeners, its secret, the mappings, and the
-/// limits of one client, since here one client plays all of them.
-pub fn config(threads: usize) -> Config {
+/// The defaults with `changes`, except for what makes the program run beside others: its listeners, its key, the mappings,
+/// and the limits of one client, since here one client plays all of them.
+pub fn prepare(changes: impl FnOnce(Config) -> Config, threads: usize, key: &Key) -> Result<Prepared, Failure> {
+    let mut key_file = None;
+    let issuer = match key {
+        Key::Secret(secret) => IssuerConfig { secret: Some(Secret::new(secret)), ..IssuerConfig::default() },
+        Key::Public(_, der) => {
+            let mut file = NamedTempFile::new()?;
+            file.write_all(pem::encode(&pem::Pem::new("PUBLIC KEY", der.as_slice())).as_bytes())?;
+            let path = file.path().to_string_lossy().into_owned();
+            key_file = Some(file);
+            IssuerConfig { public_key_file: Some(path), ..IssuerConfig::default() }
+        }
+    };
+    let issuer = IssuerConfig { algorithms: vec![key.signing().as_str().into()], ..issuer };
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    let issuer =
-        IssuerConfig { algorithms: vec!["HS256".into()], secret: Some(Secret::new(SECRET)), ..IssuerConfig::default() };
     let mapping = |routing_key: &str, user: &[&str], channel: &[&str], event: &str| MappingConfig {
         routing_key: routing_key.into(),
         user: OneOrMany(user.iter().map(ToString::to_string).collect()),
@@ -92,7 +112,7 @@ pub fn config(threads: usize) -> Config {
         event: event.into(),
         ..MappingConfig::default()
     };
-    Config {
+    let config = Config {
         server: ServerConfig { listen: loopback, threads, ..ServerConfig::default() },
         admin: AdminConfig { listen: loopback, ..AdminConfig::default() },
         stream: StreamConfig {
@@ -107,5 +127,7 @@ pub fn config(threads: usize) -> Config {
             mapping("user.{user}.{event}", &["{user}"], &[], "{event}"),
         ],
         ..Config::default()
-    }
+    };
+    let plan = Plan::new(changes(config)).map_err(|faults| failed(&faults[0]))?;
+    Ok(Prepared { plan, key_file })
 }

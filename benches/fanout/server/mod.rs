@@ -12,20 +12,22 @@ mod rabbitmq;
 
 use crate::failure::Failure;
 use crate::options::{Inject, Role};
+use crate::signing::{Key, Signing};
 
-/// Serves as `role` until standard input ends.
-pub fn run(role: Role, threads: usize, inject: Option<Inject>) -> Result<(), Failure> {
+/// Serves as `role` until standard input ends; `key` verifies the tokens where there are any.
+pub fn run(role: Role, threads: usize, inject: Option<Inject>, key: Option<&str>) -> Result<(), Failure> {
+    let key = || key.map_or_else(|| Signing::Hs256.key(), str::parse::<Key>);
     match role {
         Role::Bare | Role::BareMerged => {
             let mut bare = bare::start(threads, role == Role::BareMerged)?;
             publisher::obey(bare.address(), &mut bare, inject)
         }
         Role::Cottontail => {
-            let mut cottontail = cottontail::start(threads)?;
+            let mut cottontail = cottontail::start(threads, &key()?)?;
             publisher::obey(cottontail.address(), &mut cottontail, inject)
         }
         Role::CottontailRabbitmq => {
-            let mut cottontail = rabbitmq::start(threads)?;
+            let mut cottontail = rabbitmq::start(threads, &key()?)?;
             publisher::obey(cottontail.address(), &mut cottontail, inject)
         }
         Role::Nchan => {

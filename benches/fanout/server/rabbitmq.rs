@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use cottontail::app::{Plan, Source};
+use cottontail::app::Source;
 use cottontail::broker::{BrokerConfig, publish_once};
 use cottontail::config::Config;
 use cottontail::event::Message;
@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::payload::Topic;
 use crate::server::cottontail::{self as program, Program, failed};
 use crate::server::publisher::Exchange;
+use crate::signing::Key;
 use crate::target;
 
 #[path = "../../../tests/support/rabbitmq.rs"]
@@ -36,7 +37,7 @@ pub struct ThroughRabbitmq {
 }
 
 /// Boots a node, starts the program with `threads` workers, and returns when what is published arrives in its queue.
-pub fn start(threads: usize) -> Result<ThroughRabbitmq, Failure> {
+pub fn start(threads: usize, key: &Key) -> Result<ThroughRabbitmq, Failure> {
     let runtime = program::runtime()?;
     let node = runtime.block_on(Node::private());
     let url = node.url("guest:guest", "%2f");
@@ -46,9 +47,8 @@ pub fn start(threads: usize) -> Result<ThroughRabbitmq, Failure> {
         declare: true,
         ..BrokerConfig::default()
     };
-    let config = Config { broker: broker.clone(), ..program::config(threads) };
-    let plan = Plan::new(config).map_err(|faults| failed(&faults[0]))?;
-    let program = Program::start(runtime, plan, Source::Broker)?;
+    let prepared = program::prepare(|config| Config { broker: broker.clone(), ..config }, threads, key)?;
+    let program = Program::start(runtime, prepared, Source::Broker)?;
     wait_until_bound(&program.runtime, &broker)?;
     let (connection, channel) = program
         .runtime
