@@ -1,11 +1,9 @@
 //! nginx in front, as the README has it and with one setting wrong.
 
-use std::path::Path;
-use std::process::Command;
-
 use crate::ingress::{Ingress, changed, recipe};
 use crate::patient::{LIVELY, QUIET, examine, examine_url};
 use crate::scenario::Scenario;
+use crate::support::tls::Certificates;
 
 const BUFFERING: &str = "proxy_buffering off;";
 const READ_TIMEOUT: &str = "proxy_read_timeout 1h;";
@@ -99,32 +97,19 @@ async fn redirects_login_pages_and_an_absent_cottontail_are_told_apart() {
 async fn over_tls_http_2_is_spoken_where_it_is_offered() {
     let scenario = Scenario::start_with(LIVELY).await;
     let recipe = recipe("nginx", scenario.server.address());
-    let files = tempfile::tempdir().unwrap();
-    certificate(files.path());
-    let key = |name: &str| files.path().join(name).display().to_string();
-    let tls = format!("ssl_certificate {}; ssl_certificate_key {}; {recipe}", key("web.pem"), key("web.key"));
+    let (files, certificates) = (tempfile::tempdir().unwrap(), Certificates::of_this_run());
+    let [certificate, key] = certificates.write(files.path()).map(|path| path.display().to_string());
+    let (_authority, ca_file) = certificates.authority_file();
+    let tls = format!("ssl_certificate {certificate}; ssl_certificate_key {key}; {recipe}");
     for (words, is_http2) in [("ssl http2", true), ("ssl", false)] {
         let nginx = Ingress::nginx_listening(words, &tls).await;
         let url = format!("https://localhost:{}/events", nginx.address.port());
         let token = scenario.issuer.token("ada");
-        let diagnosis = examine_url(&url, &token, &["--ca-file", &key("ca.pem")]).await;
+        let diagnosis = examine_url(&url, &token, &["--ca-file", &ca_file]).await;
         diagnosis.is_clean();
         assert_eq!(diagnosis.text.contains("only HTTP/1.1 is spoken"), !is_http2, "{}", diagnosis.text);
         let untrusted = examine_url(&url, &token, &[]).await;
         assert_eq!(untrusted.code, Some(2), "{}", untrusted.text);
         assert!(untrusted.text.contains("error: the TLS handshake fails"), "{}", untrusted.text);
-    }
-}
-
-/// `ca.pem`, and `web.pem` with its key for `localhost`.
-fn certificate(directory: &Path) {
-    std::fs::write(directory.join("extensions"), "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n").unwrap();
-    for arguments in [
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem",
-        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=web -keyout web.key -out web.csr",
-        "x509 -req -in web.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out web.pem",
-    ] {
-        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(directory).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
