@@ -1,5 +1,6 @@
 //! The whole configuration: composes the rooms' own sections. Loading and checking it live in the modules below.
 
+mod change;
 mod decode;
 mod environment;
 mod lines;
@@ -10,10 +11,13 @@ mod shape;
 mod show;
 mod unknown;
 mod validate;
+mod watch;
 
+pub use change::Changes;
 pub use load::{DEFAULT_FILE, Draft, Flag, Loaded, Sources};
 pub use origins::Origins;
 pub use schema::schema;
+pub use watch::WatchedFiles;
 
 use serde::{Deserialize, Serialize};
 
