@@ -94,6 +94,7 @@
 //! | [`auth`] | from a request's token to an identity with its grants |
 //! | [`routing`] | from a message to events for audiences |
 //! | [`sse`] | the bytes of an event stream |
+//! | [`explain`] | why somebody would get the events of a message, or not |
 //! | [`provider`] | what others are asked about identities, with a socket and a clock |
 //! | [`hub`] | who gets what: the publisher, the ring, the shards and their subscribers |
 //! | [`control`] | orders: ending streams, revoking tokens |
@@ -116,6 +117,7 @@ pub mod proxy;
 pub mod routing;
 pub mod sse;
 
+pub mod explain;
 pub mod provider;
 
 pub mod hub;

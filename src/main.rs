@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use cottontail::app::{App, Plan, Source};
 use cottontail::cli::args::{Cli, Command, DevArgs, RunArgs};
-use cottontail::cli::{check, config, dev, doctor, drain, publish, token};
+use cottontail::cli::{check, config, dev, doctor, drain, explain, publish, token};
 use cottontail::setting::Fault;
 use cottontail::shutdown::Signals;
 use cottontail::telemetry::{self, LogConfig};
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         }
         Command::Config(command) => config::config(&command, &mut out, &mut problems),
         Command::Token(args) => token::token(&args, &mut out, &mut problems),
+        Command::Explain(args) => explain::explain(args, &mut out, &mut problems),
         Command::Publish(args) => runtime().and_then(|runtime| runtime.block_on(publish::publish(args, &mut problems))),
         Command::Disconnect(args) => {
             runtime().and_then(|runtime| runtime.block_on(publish::disconnect(args, &mut problems)))

@@ -24,6 +24,7 @@ use crate::auth::Revocations;
 use crate::broker::{Exchange, LinkStatus, OrderIntake, Pipeline, WithOrders};
 use crate::config::Config;
 use crate::control::Control;
+use crate::explain::Explainer;
 use crate::hub::{self, MAX_SHARDS, Overview, ShardSeed};
 use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, SiteSettings, Tls, Upstream, Worker};
 use crate::shutdown::{Drain, DrainHandle};
@@ -103,6 +104,7 @@ impl App {
         let revocations = Arc::new(Revocations::new(config.control.max_revoked));
         let authenticator = authenticator.revoking(Arc::clone(&revocations));
         let keys = Arc::new(sources.keep(authenticator));
+        let explainer = Explainer::new(keys.authenticator(), mappings.clone());
         let control = Control::new(&config.control, overview.orders(), revocations);
         let settings = SiteSettings {
             endpoints: &config.endpoint,
@@ -138,7 +140,7 @@ impl App {
         };
         let watch = tls.map(|tls| tokio::spawn(tls.watch()));
         let handle = drain.handle();
-        let upkeep = start_admin(admin_listener, metrics, &config, &overview, handle, status)
+        let upkeep = start_admin(admin_listener, metrics, &config, &overview, explainer, handle, status)
             .into_iter()
             .chain(replay)
             .chain(orders)
@@ -258,6 +260,7 @@ fn start_admin(
     metrics: PrometheusHandle,
     config: &Config,
     overview: &Overview,
+    explainer: Explainer,
     drain: DrainHandle,
     status: LinkStatus,
 ) -> [JoinHandle<()>; 2] {
@@ -279,6 +282,7 @@ fn start_admin(
         broker: Arc::new(move || status.is_connected()),
         drain,
         drain_time: config.server.drain_delay.0 + config.server.drain_window.0 + LAST_BYTES,
+        explainer,
     };
     let serving = tokio::spawn(async move {
         if let Err(error) = admin.serve(listener).await {

@@ -1,8 +1,11 @@
 //! A configuration made ready to run: everything that can be wrong with it is found here, before anything starts.
 
+use std::sync::Arc;
+
 use crate::auth::Authenticator;
 use crate::broker::{Link, PresencePublisher};
 use crate::config::{Config, Draft, Sources};
+use crate::explain::Explainer;
 use crate::provider::KeySources;
 use crate::proxy::{ProxySeed, Trusted};
 use crate::routing::{MappingTable, Mappings};
@@ -116,6 +119,12 @@ impl Plan {
     #[must_use]
     pub fn binding_keys(&self) -> Vec<String> {
         self.rooms.mappings.table().binding_keys()
+    }
+
+    /// What says why somebody would get the events of a message, or not.
+    #[must_use]
+    pub fn into_explainer(self) -> Explainer {
+        Explainer::new(Arc::new(self.rooms.authenticator), self.rooms.mappings)
     }
 
     /// What is not wrong and still hardly meant.

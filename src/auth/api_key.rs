@@ -27,6 +27,7 @@ pub(super) struct ApiKeys(Vec<ApiKey>);
 
 #[derive(Debug)]
 struct ApiKey {
+    name: String,
     hash: [u8; HASH_BYTES],
     identity: Identity,
 }
@@ -71,7 +72,11 @@ impl ApiKeys {
             let Ok(grants) = Grants::with(public, config.channels.clone()) else { continue };
             let user = config.user.as_deref().map(UserId::from);
             let proof = Proof::ApiKey(Arc::new(hash));
-            keys.push(ApiKey { hash, identity: Identity { user, grants, expires: None, proof } });
+            keys.push(ApiKey {
+                name: config.name.clone(),
+                hash,
+                identity: Identity { user, grants, expires: None, proof },
+            });
         }
         Self(keys)
     }
@@ -92,6 +97,10 @@ impl ApiKeys {
     pub(super) fn of_hash(&self, hash: &[u8; HASH_BYTES]) -> Result<Identity, AuthError> {
         let key = self.0.iter().find(|key| key.hash == *hash);
         key.map(|key| key.identity.clone()).ok_or(AuthError::ApiKeyUnknown)
+    }
+
+    pub(super) fn named(&self, name: &str) -> Option<Identity> {
+        self.0.iter().find(|key| key.name == name).map(|key| key.identity.clone())
     }
 }
 
@@ -151,6 +160,7 @@ mod tests {
             for (channel, covered) in [("news", true), ("team.a.b", true), ("status", true), ("secret", false)] {
                 assert_eq!(identity.grants().covers(channel), covered, "{channel}");
             }
+            assert_eq!((keys.named("robot"), keys.named("nobody")), (Some(identity), None));
             for wrong in ["", "correct-horse-battery-stapl", "correct-horse-battery-staple ", HASH] {
                 assert_eq!(keys.identify(wrong), Err(AuthError::ApiKeyUnknown), "{wrong:?}");
             }

@@ -1,7 +1,7 @@
 //! From credentials to an identity: the issuers, the public grants and the templates; no sockets and no clock.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 
@@ -17,6 +17,9 @@ use super::template::Template;
 use super::token::UnverifiedToken;
 use super::{AuthConfig, AuthError, Unusable};
 use crate::setting::Fault;
+
+/// How long claims are supposed to hold that do not say it.
+const SUPPOSED_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Everything that decides who a request is. Threads share one behind an `Arc`; nothing in it changes but the issuers' keys.
 pub struct Authenticator {
@@ -89,6 +92,29 @@ impl Authenticator {
         let issuer = self.verify(&token, &claims)?;
         let proof = TokenProof::new(issuer.fingerprint, token.claims_json(), &claims, &self.revocations);
         self.judge(issuer, &claims, Proof::Token(Arc::new(proof)), now)
+    }
+
+    /// Who the bearer of a token with these claims would be, if somebody had signed it: for explanations, never for a
+    /// request. Claims that do not say when they expire hold for an hour.
+    pub fn suppose(&self, claims: &str, now: SystemTime) -> Result<Identity, AuthError> {
+        let mut object = Object::parse(claims.as_bytes()).ok_or(AuthError::TokenMalformed)?;
+        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        object.or_insert("exp", since_epoch.saturating_add(SUPPOSED_LIFETIME).as_secs().into());
+        let mut refusal = AuthError::IssuerRefused;
+        for (_, issuer) in self.asked(&object) {
+            let proof = TokenProof::new(issuer.fingerprint, claims.into(), &object, &self.revocations);
+            match self.judge(issuer, &object, Proof::Token(Arc::new(proof)), now) {
+                Ok(identity) => return Ok(identity),
+                Err(error) => refusal = error,
+            }
+        }
+        Err(refusal)
+    }
+
+    /// What the bearer of the key with this name in the configuration may hear; `None` if there is no such key.
+    #[must_use]
+    pub fn of_api_key(&self, name: &str) -> Option<Identity> {
+        self.api_keys.named(name)
     }
 
     /// Who an identity is by now, which may be another authenticator's: what it grants may have changed, and it may count

@@ -36,6 +36,15 @@ impl GrantSet {
         self.literals.binary_search_by(|literal| literal.as_str().cmp(channel)).is_ok()
     }
 
+    fn all(&self, public: bool) -> impl Iterator<Item = Grant<'_>> {
+        let literals = self.literals.iter().map(move |name| Grant { text: name.as_str(), public, literal: true });
+        literals.chain(self.patterns.iter().map(move |pattern| Grant {
+            text: pattern.as_str(),
+            public,
+            literal: false,
+        }))
+    }
+
     fn covers(&self, channel: &str) -> bool {
         self.names(channel) || self.patterns.iter().any(|pattern| pattern.matches(channel))
     }
@@ -46,6 +55,24 @@ impl GrantSet {
 pub struct Grants {
     public: PublicGrants,
     own: Option<Arc<GrantSet>>,
+}
+
+/// One grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant<'a> {
+    /// A channel's name, or a pattern.
+    pub text: &'a str,
+    /// Whether everybody has it.
+    pub public: bool,
+    /// Whether it names its channel, so that it is a subscription as well.
+    pub literal: bool,
+}
+
+impl Grant<'_> {
+    #[must_use]
+    pub fn covers(&self, channel: &str) -> bool {
+        TopicPattern::new(self.text).matches(channel)
+    }
 }
 
 /// What everybody is granted, made once.
@@ -82,6 +109,12 @@ impl Grants {
         self.own.as_ref().is_some_and(|own| own.covers(channel)) || self.public.0.covers(channel)
     }
 
+    /// Every grant: the token's own, then the public ones, names before patterns.
+    pub fn all(&self) -> impl Iterator<Item = Grant<'_>> {
+        let own = self.own.as_deref().map(|set| set.all(false)).into_iter().flatten();
+        own.chain(self.public.0.all(true))
+    }
+
     /// The channels granted by name, each once: those of the token (its own and those that templates made of its claims),
     /// then the public ones. This is what a subscription gets that does not say which channels it wants.
     pub fn literals(&self) -> impl Iterator<Item = &ChannelName> {
@@ -109,6 +142,19 @@ mod tests {
         let names: Vec<&str> = grants.literals().map(ChannelName::as_str).collect();
         assert_eq!(names, ["news", "z", "a"]);
         assert!(grants.covers("status") && grants.covers("team.1") && !grants.covers("team.1.2") && !grants.covers(""));
+    }
+
+    #[test]
+    fn every_grant_is_told_with_what_it_covers() {
+        let grants = grants(&["news", "status.#"], &["z", "team.*", "news"]);
+        let told: Vec<_> = grants.all().map(|grant| (grant.text, grant.public, grant.literal)).collect();
+        let own = [("news", false, true), ("z", false, true), ("team.*", false, false)];
+        assert_eq!(told, [&own[..], &[("news", true, true), ("status.#", true, false)]].concat());
+        let covering = |channel: &str| grants.all().find(|grant| grant.covers(channel)).map(|grant| grant.text);
+        assert_eq!(
+            ["news", "team.a", "status.x", "b"].map(covering),
+            [Some("news"), Some("team.*"), Some("status.#"), None]
+        );
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use claims::MAX_USER_BYTES;
 pub use config::{ApiKeyConfig, AuthConfig, IssuerConfig};
 pub use credentials::{Credentials, Source, credentials};
 pub use error::{AuthError, Challenge};
-pub use grants::{Grants, MAX_GRANT_BYTES, MAX_GRANTS};
+pub use grants::{Grant, Grants, MAX_GRANT_BYTES, MAX_GRANTS};
 pub use identity::Identity;
 pub use keys::Unusable;
 pub use revocation::{Revocable, RevocationId, Revocations};

@@ -25,6 +25,13 @@ impl Object {
         self.0.get(name)
     }
 
+    /// Adds what is not there.
+    pub(super) fn or_insert(&mut self, name: &str, value: Value) {
+        if let Value::Object(members) = &mut self.0 {
+            members.entry(name).or_insert(value);
+        }
+    }
+
     /// The value at a JSON pointer (RFC 6901).
     pub(super) fn pointer(&self, pointer: &str) -> Option<&Value> {
         self.0.pointer(pointer)

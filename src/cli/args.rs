@@ -1,4 +1,4 @@
-//! What may be written on the command line; what each command does lives elsewhere. No secret is a flag: every process can read those.
+//! What may be written on the command line; what each command does lives elsewhere. No secret need be a flag: every process can read those.
 
 use std::env;
 use std::net::SocketAddr;
@@ -53,6 +53,8 @@ pub enum Command {
     Publish(PublishArgs),
     /// End streams on every replica, and revoke their token
     Disconnect(DisconnectArgs),
+    /// Say whether a subscriber would get a message, and why; exit code 1 if not
+    Explain(ExplainArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -195,17 +197,55 @@ pub struct TokenArgs {
 pub struct PublishArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
+    #[command(flatten)]
+    pub message: MessageArgs,
+    /// Body, or - to read it from standard input
+    pub body: String,
+}
+
+/// A message without its body.
+#[derive(Args, Clone, Debug)]
+pub struct MessageArgs {
     /// Routing key
     #[arg(long)]
     pub key: String,
-    /// Body, or - to read it from standard input
-    pub body: String,
     /// Message header; may be repeated
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = pair)]
     pub headers: Vec<(String, String)>,
     /// Message property, such as type; the names are AMQP's; may be repeated
     #[arg(long = "property", value_name = "NAME=VALUE", value_parser = pair)]
     pub properties: Vec<(String, String)>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(flatten)]
+    pub who: WhoArgs,
+    #[command(flatten)]
+    pub message: MessageArgs,
+    /// Body, or - to read it from standard input
+    #[arg(default_value = "")]
+    pub body: String,
+}
+
+/// Whom an explanation is about.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub struct WhoArgs {
+    /// The bearer of this token, or of the one that standard input holds with -
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// The bearer of a token with these claims, a JSON object
+    #[arg(long, value_name = "JSON")]
+    pub claims: Option<String>,
+    /// The machine whose `[[auth.api_key]]` has this name
+    #[arg(long, value_name = "NAME")]
+    pub api_key: Option<String>,
+    /// Somebody without a token
+    #[arg(long)]
+    pub anonymous: bool,
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, &'static str> {
@@ -274,12 +314,21 @@ mod tests {
     }
 
     #[test]
+    fn an_explanation_is_about_exactly_one_subscriber() {
+        let Ok(Command::Explain(args)) = parse("cottontail explain --claims {} --key a") else { panic!("no explain") };
+        assert_eq!((args.who.claims.as_deref(), args.body.as_str()), (Some("{}"), ""));
+        assert!(parse("cottontail explain --key a").is_err());
+        assert!(parse("cottontail explain --key a --anonymous --token t").is_err());
+        assert!(parse("cottontail explain --anonymous").is_err());
+    }
+
+    #[test]
     fn a_message_has_headers_and_properties_with_an_equals_sign() {
         let line = "cottontail publish --key a.b --header x=1=2 --header y= --property type=t -";
         let Ok(Command::Publish(args)) = parse(line) else { panic!("no publish") };
-        assert_eq!((args.key.as_str(), args.body.as_str()), ("a.b", "-"));
-        assert_eq!(args.headers, [("x".to_owned(), "1=2".to_owned()), ("y".to_owned(), String::new())]);
-        assert_eq!(args.properties, [("type".to_owned(), "t".to_owned())]);
+        assert_eq!((args.message.key.as_str(), args.body.as_str()), ("a.b", "-"));
+        assert_eq!(args.message.headers, [("x".to_owned(), "1=2".to_owned()), ("y".to_owned(), String::new())]);
+        assert_eq!(args.message.properties, [("type".to_owned(), "t".to_owned())]);
         assert!(parse("cottontail publish --key a --header x body").is_err());
     }
 }

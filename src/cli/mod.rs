@@ -7,5 +7,7 @@ pub mod config;
 pub mod dev;
 pub mod doctor;
 pub mod drain;
+pub mod explain;
+mod message;
 pub mod publish;
 pub mod token;

@@ -1,17 +1,17 @@
 //! `publish` and `disconnect`: one message from the command line to the configured exchange.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde_json::json;
 
 use super::args::{DisconnectArgs, PublishArgs, TargetArgs};
-use super::check;
+use super::{check, message};
 use crate::app::Plan;
 use crate::broker::publish_once;
 use crate::control::Disconnect;
-use crate::event::{Message, PROPERTIES, Scalar};
+use crate::event::Message;
 
 /// Publishes and waits for the broker's confirmation. Returns the exit code.
 pub async fn publish(args: PublishArgs, problems: &mut impl Write) -> io::Result<u8> {
@@ -22,13 +22,7 @@ pub async fn publish(args: PublishArgs, problems: &mut impl Write) -> io::Result
             return Ok(check::FAULTY);
         }
     };
-    let message = match message(args)? {
-        Ok(message) => message,
-        Err(unknown) => {
-            writeln!(problems, "error: AMQP has no property `{unknown}`; it has {}", PROPERTIES.join(", "))?;
-            return Ok(check::FAULTY);
-        }
-    };
+    let Some(message) = message::read(args.message, args.body, problems)? else { return Ok(check::FAULTY) };
     confirmed(&plan, &message, problems).await
 }
 
@@ -73,27 +67,4 @@ fn order(args: DisconnectArgs, now: SystemTime) -> String {
         "user": user, "channel": channel, "connection": connection, "jti": jti, "sid": sid, "reason": reason, "exp": exp,
     })
     .to_string()
-}
-
-/// The message that the arguments describe, or the name of a property that AMQP does not have.
-fn message(args: PublishArgs) -> io::Result<Result<Message, String>> {
-    let body = if args.body == "-" {
-        let mut read = Vec::new();
-        io::stdin().lock().read_to_end(&mut read)?;
-        Bytes::from(read)
-    } else {
-        Bytes::from(args.body)
-    };
-    let mut properties = Vec::new();
-    for (name, value) in args.properties {
-        let Some(known) = PROPERTIES.into_iter().find(|known| *known == name) else { return Ok(Err(name)) };
-        let numeric = ["timestamp", "priority", "delivery_mode"].contains(&known);
-        let value = match value.parse() {
-            Ok(number) if numeric => Scalar::Integer(number),
-            _ => Scalar::Text(value),
-        };
-        properties.push((known, value));
-    }
-    let headers = args.headers.into_iter().map(|(name, value)| (name, Scalar::Text(value))).collect();
-    Ok(Ok(Message { routing_key: args.key, headers, properties, body }))
 }

@@ -77,6 +77,12 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
+    /// What the keys are for, which always verifies with those that are here.
+    #[must_use]
+    pub fn authenticator(&self) -> Arc<Authenticator> {
+        Arc::clone(&self.authenticator)
+    }
+
     /// Starts what fetches and reads again, in the runtime of the caller; the tasks end when they are aborted.
     #[must_use]
     pub fn start(&self) -> Vec<JoinHandle<()>> {

@@ -36,7 +36,7 @@ mod trie;
 pub use config::{Binary, MappingConfig, OneOrMany};
 pub use mappings::Mappings;
 pub use reject::{Reason, Reject};
-pub use table::{Mapped, MappingTable};
+pub use table::{Mapped, MappingTable, Step};
 
 /// Longest user, channel or event name, in bytes; a longer one is a [`Reason::ValueTooLong`].
 pub const MAX_VALUE_BYTES: usize = 1024;

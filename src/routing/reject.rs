@@ -9,12 +9,12 @@ pub struct Reject {
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $reason:ident = $name:literal,)*) => {
+    ($($reason:ident = $name:literal, $clause:literal;)*) => {
         /// Why nothing was sent. When several reasons hold for one mapping, the first one found counts: audiences in
         /// the order they are written (users, then channels), the event name, the data.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {
-            $($(#[$doc])* $reason,)*
+            $(#[doc = $clause] $reason,)*
         }
 
         impl Reason {
@@ -28,33 +28,30 @@ macro_rules! reasons {
                     $(Self::$reason => $name,)*
                 }
             }
+
+            /// What happened, as a clause for people.
+            #[must_use]
+            pub const fn clause(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $clause,)*
+                }
+            }
         }
     };
 }
 
 reasons! {
-    /// No mapping matches the routing key.
-    NoMapping = "no_mapping",
-    /// The message has no header of that name.
-    HeaderMissing = "header_missing",
-    /// The header is neither text nor an integer.
-    HeaderType = "header_type",
-    /// The message does not set that property.
-    PropertyMissing = "property_missing",
-    /// The property is neither text nor an integer.
-    PropertyType = "property_type",
-    /// A pointer is to be followed into a body that is not UTF-8 text or not JSON.
-    BodyNotJson = "body_not_json",
-    /// The JSON body has nothing at the pointer.
-    PointerMissing = "pointer_missing",
-    /// What is at the pointer is neither a string of Unicode text nor an integer.
-    PointerType = "pointer_type",
-    /// A user or channel came out as the empty text.
-    AudienceEmpty = "audience_empty",
-    /// A user, channel or event name came out longer than [`MAX_VALUE_BYTES`](super::MAX_VALUE_BYTES).
-    ValueTooLong = "value_too_long",
-    /// The body is not UTF-8 text and the mapping says `binary = "drop"`.
-    BinaryDropped = "binary_dropped",
+    NoMapping = "no_mapping", "no mapping matches the routing key";
+    HeaderMissing = "header_missing", "the message has no header of that name";
+    HeaderType = "header_type", "the header is neither text nor an integer";
+    PropertyMissing = "property_missing", "the message does not set that property";
+    PropertyType = "property_type", "the property is neither text nor an integer";
+    BodyNotJson = "body_not_json", "a pointer is to be followed into a body that is not UTF-8 text or not JSON";
+    PointerMissing = "pointer_missing", "the JSON body has nothing at the pointer";
+    PointerType = "pointer_type", "what is at the pointer is neither a string of Unicode text nor an integer";
+    AudienceEmpty = "audience_empty", "a user or channel came out as the empty text";
+    ValueTooLong = "value_too_long", "a user, channel or event name came out longer than 1024 bytes";
+    BinaryDropped = "binary_dropped", "the body is not UTF-8 text and the mapping says `binary = \"drop\"`";
 }
 
 #[cfg(test)]
@@ -67,5 +64,7 @@ mod tests {
         let names: HashSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert_eq!(names.len(), Reason::ALL.len());
         assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        let limit = format!("longer than {} bytes", crate::routing::MAX_VALUE_BYTES);
+        assert!(Reason::ValueTooLong.clause().ends_with(&limit));
     }
 }

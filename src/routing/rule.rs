@@ -18,6 +18,8 @@ use crate::setting::Fault;
 /// A compiled mapping.
 #[derive(Debug)]
 pub(super) struct Rule {
+    /// The pattern as it was written.
+    pub(super) routing_key: Box<str>,
     pub(super) pattern: KeyPattern,
     pub(super) carry_on: bool,
     audiences: Box<[AudienceRule]>,
@@ -88,6 +90,7 @@ impl Rule {
         });
         let data = check.of("data", Pointer::parse(&mapping.data));
         Some(Self {
+            routing_key: mapping.routing_key.as_str().into(),
             pattern: pattern?,
             carry_on: mapping.carry_on,
             audiences: users?.into_iter().chain(channels?).chain(everyone).collect(),

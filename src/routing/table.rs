@@ -29,6 +29,16 @@ pub struct Mapped {
     pub renamed: usize,
 }
 
+/// What one mapping that a routing key reaches makes of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step<'t> {
+    /// Index of the mapping in the configuration.
+    pub mapping: usize,
+    /// Its pattern as it is written there.
+    pub routing_key: &'t str,
+    pub outcome: Result<Event, Reason>,
+}
+
 impl MappingTable {
     /// Compiles the mappings, or tells all their faults at once, with keys such as `mapping.2.routing_key`.
     /// `reserved_prefix` is put before event names that are reserved.
@@ -111,6 +121,24 @@ impl MappingTable {
             mapped.rejects.push(Reject { reason: Reason::NoMapping, mapping: None });
         }
         mapped
+    }
+
+    /// As [`MappingTable::map`], mapping by mapping, for whoever wants to know what happened.
+    #[must_use]
+    pub fn trace(&self, message: &Message) -> Vec<Step<'_>> {
+        let key = Key::new(&message.routing_key);
+        let view = MessageView::new(message);
+        let step = |mapping: usize| Step {
+            mapping,
+            routing_key: &self.rules[mapping].routing_key,
+            outcome: self.follow(mapping, &key, &view).map(|made| made.event),
+        };
+        self.reached(&key).into_iter().map(step).collect()
+    }
+
+    /// The patterns of all mappings as they are written, in their order.
+    pub fn routing_keys(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|rule| &*rule.routing_key)
     }
 
     fn follow<'a>(&'a self, place: usize, key: &Key<'a>, message: &MessageView<'a>) -> Result<Made, Reason> {
@@ -255,6 +283,18 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_names_each_mapping_that_is_reached_and_what_became_of_it() {
+        let mappings = [mapping("a.{x}", "{header:h}", true), mapping("a.*", "m1", false), mapping("#", "m2", false)];
+        let table = table(&mappings);
+        let message = keyed("a.b");
+        let steps: Vec<_> = table.trace(&message);
+        let told: Vec<_> = steps.iter().map(|step| (step.mapping, step.routing_key, step.outcome.is_ok())).collect();
+        assert_eq!(told, [(0, "a.{x}", false), (1, "a.*", true)]);
+        assert_eq!(steps[0].outcome, Err(Reason::HeaderMissing));
+        assert_eq!(table.routing_keys().collect::<Vec<_>>(), ["a.{x}", "a.*", "#"]);
+    }
+
+    #[test]
     fn there_is_a_limit_to_mappings() {
         let faults = MappingTable::compile(&vec![mapping("a", "", true); MAX_MAPPINGS + 1], "app-").unwrap_err();
         assert_eq!(faults, [Fault::new("mapping", "are more than 65535")]);
@@ -314,6 +354,8 @@ mod tests {
                 }
                 let mapped = table.map(&keyed(&key));
                 prop_assert_eq!(names(&mapped), expected);
+                let traced = table.trace(&keyed(&key)).into_iter().filter_map(|step| step.outcome.ok());
+                prop_assert_eq!(traced.collect::<Vec<_>>(), mapped.events);
             }
         }
 

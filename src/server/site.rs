@@ -202,7 +202,10 @@ impl Site {
             Ok((subscription, beginning)) => self
                 .open(shard, &subscription, beginning, client, request_id)
                 .unwrap_or_else(|overload| self.turn_away(overload, request.headers())),
-            Err(problem) => refuse(problem),
+            Err(problem) => {
+                tracing::debug!(request = request_id.to_str().unwrap_or_default(), reason = problem.code, "refused");
+                refuse(problem)
+            }
         }
     }
 

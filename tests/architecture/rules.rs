@@ -9,7 +9,7 @@ const ORDER: [&[&str]; 11] = [
     &["lib", "event", "setting", "topic", "trust"],
     &["shutdown", "telemetry"],
     &["routing", "sse", "auth", "proxy"],
-    &["provider"],
+    &["explain", "provider"],
     &["hub"],
     &["control"],
     &["broker", "server"],
@@ -27,7 +27,7 @@ const HTTP: &[&str] = &["http", "http_body", "http_body_util"];
 
 /// What a room does without, so that it can be tested without a broker, a browser and a wait.
 const PURE: [(&[&str], &[&[&str]]); 3] = [
-    (&["event", "setting", "topic", "routing", "sse"], &[CLOCKS, SOCKETS, THREADS, WAITING, HTTP]),
+    (&["event", "setting", "topic", "routing", "sse", "explain"], &[CLOCKS, SOCKETS, THREADS, WAITING, HTTP]),
     // It reads a request's headers.
     (&["auth"], &[CLOCKS, SOCKETS, THREADS, WAITING]),
     (&["hub"], &[CLOCKS, SOCKETS, THREADS, WAITING, HTTP]),

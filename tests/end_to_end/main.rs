@@ -34,6 +34,7 @@ mod delivery;
 mod dev;
 mod drain;
 mod drain_command;
+mod explain;
 mod http2;
 mod lagging;
 mod limits;

@@ -1,32 +1,38 @@
-//! The listener for operators: liveness, readiness, metrics, figures and the drain. Never reachable through the public one.
+//! The listener for operators: who may ask, at which method, and how long. What each path answers is the routes'.
+
+mod routes;
 
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
+use http::header::{ALLOW, HOST, HeaderName, HeaderValue, ORIGIN};
 use http::uri::Authority;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Duration, sleep, timeout};
 
-use super::subscribers;
+use super::BoxError;
+use routes::{ROUTES, Route, text};
+
+use crate::explain::{Explainer, MAX_QUESTION_BYTES};
 use crate::hub::Overview;
 use crate::shutdown::DrainHandle;
 
-/// Channels that `/stats` lists.
-const TOP_CHANNELS: usize = 20;
+/// Of a request's body.
+const MAX_BODY_BYTES: usize = MAX_QUESTION_BYTES;
+/// W3C Fetch Metadata §2.3.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Connections at once; one more is closed. Probes and scrapers need a handful.
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,6 +59,7 @@ pub struct Admin {
     pub drain: DrainHandle,
     /// After this time a drain has ended what streams it could.
     pub drain_time: Duration,
+    pub explainer: Explainer,
 }
 
 impl fmt::Debug for Admin {
@@ -87,10 +94,8 @@ impl Admin {
 
     /// One request and its answer.
     async fn converse(&self, socket: TcpStream, is_local: bool) -> hyper::Result<()> {
-        let service = service_fn(|request| async move {
-            let response = self.answer(&request, is_local);
-            let is_list = response.status() == StatusCode::OK && request.uri().path() == "/subscribers";
-            Ok::<_, Infallible>(if is_list { self.subscribers(request.uri().query()).await } else { response })
+        let service = service_fn(|request: Request<Incoming>| async move {
+            Ok::<_, Infallible>(self.answer(request, is_local).await)
         });
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -101,80 +106,42 @@ impl Admin {
     }
 
     /// `is_local` says that the listener is on loopback, where only this machine's own clients can be meant.
-    fn answer<B>(&self, request: &Request<B>, is_local: bool) -> Response<Full<Bytes>> {
-        if is_local && !names_this_machine(request) {
+    async fn answer<B>(&self, request: Request<B>, is_local: bool) -> Response<Full<Bytes>>
+    where
+        B: Body<Error: Into<BoxError>>,
+    {
+        if is_local && !names_this_machine(&request) {
             return text(StatusCode::FORBIDDEN, "on loopback ask by IP address or as localhost\n");
         }
-        if (request.method(), request.uri().path()) == (&Method::POST, "/drain") {
-            return self.begin_drain(request);
-        }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
-        }
-        match request.uri().path() {
-            "/livez" => text(StatusCode::OK, "ok\n"),
-            "/readyz" => match (self.readiness)() {
-                Readiness::Ready => text(StatusCode::OK, "ok\n"),
-                Readiness::NotReady(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        let routes = ROUTES.into_iter().filter(|(path, _)| *path == request.uri().path()).map(|(_, route)| route);
+        match routes.clone().find(|route| route.is_for(request.method())) {
+            Some(Route::Show(show)) => show(self),
+            Some(Route::Ask(ask)) => ask(self, request.uri().query().unwrap_or_default().to_owned()).await,
+            Some(Route::Act(_)) if is_of_a_page(&request) => text(StatusCode::FORBIDDEN, "not for web pages\n"),
+            Some(Route::Act(act)) => match Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await {
+                Ok(body) => act(self, body.to_bytes()).await,
+                Err(error) if error.is::<LengthLimitError>() => {
+                    text(StatusCode::PAYLOAD_TOO_LARGE, format!("more than {MAX_BODY_BYTES} bytes\n"))
+                }
+                Err(_broken_off) => text(StatusCode::BAD_REQUEST, "the body broke off\n"),
             },
-            "/metrics" => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
-            "/stats" => answer(StatusCode::OK, "application/json", self.figures()),
-            "/drain" => answer(StatusCode::OK, "application/json", self.drained()),
-            // Who may ask is decided here; the list itself has to be waited for.
-            "/subscribers" => text(StatusCode::OK, ""),
-            _ => text(StatusCode::NOT_FOUND, "try /livez, /readyz, /metrics, /stats, /subscribers or /drain\n"),
+            None => refuse(&routes.map(Route::methods).collect::<Vec<_>>()),
         }
     }
+}
 
-    async fn subscribers(&self, query: Option<&str>) -> Response<Full<Bytes>> {
-        match subscribers::page(&self.overview.orders(), query, Instant::now()).await {
-            Ok(page) => answer(StatusCode::OK, "application/json", page),
-            Err((status, sentence)) => text(status, sentence),
-        }
+/// The answer to a request that no route is for; `methods` are those that its path has.
+fn refuse(methods: &[&str]) -> Response<Full<Bytes>> {
+    if methods.is_empty() {
+        let mut paths = ROUTES.map(|(path, _)| path).to_vec();
+        paths.dedup();
+        return text(StatusCode::NOT_FOUND, format!("there are {}\n", paths.join(", ")));
     }
-
-    /// Has the streams ended; what goes on is told as for GET.
-    fn begin_drain<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        // A browser says whose page asks; no page may end anything here.
-        if request.headers().contains_key(ORIGIN) {
-            return text(StatusCode::FORBIDDEN, "not for web pages\n");
-        }
-        if self.drain.begin() {
-            let streams = self.overview.streams();
-            tracing::info!(streams, "asked to drain: streams are ended, other requests go on");
-        }
-        answer(StatusCode::ACCEPTED, "application/json", self.drained())
-    }
-
-    fn drained(&self) -> String {
-        let begun = self.drain.begun();
-        let left = begun.map_or(self.drain_time, |begun| self.drain_time.saturating_sub(begun.elapsed()));
-        json!({
-            "draining": begun.is_some(),
-            "connections": self.overview.streams(),
-            "seconds_left": left.as_secs_f64(),
-        })
-        .to_string()
-    }
-
-    fn figures(&self) -> String {
-        let figures = self.overview.figures(TOP_CHANNELS);
-        let channels: Vec<_> = figures
-            .channels
-            .iter()
-            .map(|(channel, streams)| json!({ "channel": channel, "connections": streams }))
-            .collect();
-        json!({
-            "connections": figures.streams,
-            "users": figures.users,
-            "channels": channels,
-            "history": { "events": figures.ring_events, "bytes": figures.ring_bytes, "position": figures.position },
-            "broker_connected": (self.broker)(),
-        })
-        .to_string()
-    }
+    let allowed = methods.join(", ");
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {allowed}\n"));
+    let allowed = HeaderValue::from_str(&allowed).expect("names of methods are a header value");
+    response.headers_mut().insert(ALLOW, allowed);
+    response
 }
 
 /// Whether a request is for an IP address or for `localhost`. A name of any other kind may be a web page's, made to lead
@@ -189,27 +156,26 @@ fn names_this_machine<B>(request: &Request<B>) -> bool {
         || v6.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok())
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    answer(status, "text/plain; charset=utf-8", body)
-}
-
-fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+/// Whether a web page has sent it. A page of any origin can have a browser POST to loopback; the browser says so.
+fn is_of_a_page<B>(request: &Request<B>) -> bool {
+    request.headers().contains_key(ORIGIN) || request.headers().contains_key(SEC_FETCH_SITE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::{AuthConfig, Authenticator};
     use crate::hub::{self, HistoryConfig, StreamConfig};
+    use crate::routing::{MappingConfig, MappingTable, Mappings};
     use crate::shutdown::Drain;
     use metrics_exporter_prometheus::PrometheusBuilder;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn admin() -> Admin {
+        let auth = AuthConfig { anonymous: true, ..AuthConfig::default() };
+        let authenticator = Authenticator::load(&auth).expect("a sound section");
+        let everyone = MappingConfig { routing_key: "all".into(), everyone: true, ..MappingConfig::default() };
+        let table = MappingTable::compile(&[everyone], "app-").expect("a sound mapping");
         let (_, _, overview) = hub::open(&HistoryConfig::default(), &StreamConfig::default(), None, 1);
         Admin {
             metrics: PrometheusBuilder::new().build_recorder().handle(),
@@ -218,54 +184,107 @@ mod tests {
             broker: Arc::new(|| true),
             drain: Drain::new().handle(),
             drain_time: Duration::from_secs(10),
+            explainer: Explainer::new(Arc::new(authenticator), Mappings::new(table)),
         }
     }
 
-    fn asked(method: &str, host: Option<&str>) -> Request<()> {
-        let request = Request::builder().method(method).uri("/stats");
-        host.into_iter().fold(request, |request, host| request.header(HOST, host)).body(()).expect("a request")
+    /// Status, `Allow` and body of the answer to a request on loopback.
+    async fn ask(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String, String) {
+        answer(method, path, headers, body, true).await
     }
 
-    #[test]
-    fn on_loopback_only_a_client_of_this_machine_is_answered() {
-        let status = |host, is_local| admin().answer(&asked("GET", host), is_local).status();
+    async fn answer(
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+        is_local: bool,
+    ) -> (u16, String, String) {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::<Bytes>::from(body.to_owned())).expect("a request");
+        read(admin().answer(request, is_local).await).await
+    }
+
+    async fn read(response: Response<Full<Bytes>>) -> (u16, String, String) {
+        let allow = response.headers().get(ALLOW).map(|allow| allow.to_str().expect("text").to_owned());
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.expect("it is all there").to_bytes();
+        (status, allow.unwrap_or_default(), String::from_utf8(body.to_vec()).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn on_loopback_only_a_client_of_this_machine_is_answered() {
         let ours = ["127.0.0.1:9090", "127.0.0.1", "localhost:9090", "LOCALHOST", "[::1]:9090", "10.0.0.7"];
-        for host in ours.map(Some).into_iter().chain([None]) {
-            assert_eq!(status(host, true), StatusCode::OK, "{host:?}");
+        for host in ours {
+            assert_eq!(ask("GET", "/stats", &[("host", host)], "").await.0, 200, "{host:?}");
         }
+        assert_eq!(ask("GET", "/stats", &[], "").await.0, 200);
         for host in ["evil.example", "evil.example:9090", "localhost.evil.example", "127.0.0.1.evil.example", "", "a b"]
         {
-            assert_eq!(status(Some(host), true), StatusCode::FORBIDDEN, "{host:?}");
+            assert_eq!(ask("GET", "/stats", &[("host", host)], "").await.0, 403, "{host:?}");
         }
-        assert_eq!(status(Some("cottontail.svc"), false), StatusCode::OK);
+        assert_eq!(answer("GET", "/stats", &[("host", "cottontail.svc")], "", false).await.0, 200);
     }
 
-    #[test]
-    fn a_method_that_changes_something_is_told_which_ones_do_not() {
+    #[tokio::test]
+    async fn a_method_that_a_path_does_not_have_is_told_which_ones_it_has() {
         for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
-            let response = admin().answer(&asked(method, None), true);
-            assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
-            assert_eq!(response.headers()[ALLOW], "GET, HEAD");
+            let (status, allow, _) = ask(method, "/stats", &[], "").await;
+            assert_eq!((status, allow.as_str()), (405, "GET, HEAD"), "{method}");
         }
+        for method in ["GET", "HEAD", "PUT", "OPTIONS"] {
+            let (status, allow, _) = ask(method, "/explain", &[], "").await;
+            assert_eq!((status, allow.as_str()), (405, "POST"), "{method}");
+        }
+        assert_eq!(ask("POST", "/nowhere", &[], "").await.0, 404);
     }
 
-    #[test]
-    fn a_drain_is_begun_by_a_post_and_by_no_web_page() {
+    #[tokio::test]
+    async fn a_question_is_answered_with_an_explanation() {
+        let (status, _, body) = ask("POST", "/explain", &[], r#"{"anonymous": true, "key": "all"}"#).await;
+        assert_eq!(status, 200, "{body}");
+        let explanation: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!((&explanation["delivered"], &explanation["mappings"][0]["mapping"]), (&true.into(), &0.into()));
+        let (status, _, body) = ask("POST", "/explain", &[], r#"{"anonymous": true, "key": "none"}"#).await;
+        assert!(status == 200 && body.contains(r#""reason":"no_mapping""#), "{body}");
+        let secret = r#"{"token": "s3cr3t", "key": "all", "colour": 1}"#;
+        let (status, _, body) = ask("POST", "/explain", &[], secret).await;
+        assert!(status == 400 && body.contains("colour") && !body.contains("s3cr3t"), "{body}");
+        let long = format!("{{\"anonymous\": true, \"key\": \"{}\"}}", "x".repeat(MAX_BODY_BYTES));
+        assert_eq!(ask("POST", "/explain", &[], &long).await.0, 413);
+    }
+
+    #[tokio::test]
+    async fn a_drain_is_begun_by_a_post_and_by_no_web_page() {
         let admin = admin();
-        let asked = |method: &str, origin: Option<&str>| {
+        let asked = async |method: &str, origin: Option<&str>| {
             let request = Request::builder().method(method).uri("/drain");
             let request = origin.into_iter().fold(request, |request, origin| request.header(ORIGIN, origin));
-            admin.answer(&request.body(()).expect("a request"), true).status()
+            read(admin.answer(request.body(Full::<Bytes>::default()).expect("a request"), true).await).await
         };
         for origin in ["https://evil.example", "null", "http://127.0.0.1:9090"] {
-            assert_eq!(asked("POST", Some(origin)), StatusCode::FORBIDDEN, "{origin}");
+            assert_eq!(asked("POST", Some(origin)).await.0, 403, "{origin}");
         }
-        assert_eq!(asked("GET", None), StatusCode::OK);
+        assert_eq!(asked("GET", None).await.0, 200);
         assert!(admin.drain.begun().is_none());
-        assert_eq!(asked("POST", None), StatusCode::ACCEPTED);
+        assert_eq!(asked("POST", None).await.0, 202);
         let begun = admin.drain.begun();
-        assert_eq!(asked("POST", None), StatusCode::ACCEPTED);
+        assert_eq!(asked("POST", None).await.0, 202);
         assert!(begun.is_some() && admin.drain.begun() == begun, "the second changes nothing");
+        assert_eq!(asked("PUT", None).await, (405, "GET, HEAD, POST".into(), "only GET, HEAD, POST\n".into()));
+    }
+
+    #[tokio::test]
+    async fn a_web_page_cannot_have_anything_done() {
+        let question = r#"{"anonymous": true, "key": "all"}"#;
+        for header in [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "same-origin")] {
+            let headers = [("host", "127.0.0.1:9090"), header];
+            assert_eq!(ask("POST", "/explain", &headers, question).await.0, 403, "{header:?}");
+            assert_eq!(ask("GET", "/livez", &headers, "").await.0, 200, "{header:?}");
+        }
     }
 
     fn listening() -> std::net::SocketAddr {
