@@ -23,7 +23,8 @@
 //! A worker accepts the connection, encrypted if [`server::Tls`] is configured, and keeps it to its end; hyper reads the
 //! request. The path names an endpoint or nothing; [`auth::credentials`] finds the token, [`auth::Authenticator`] makes an
 //! [`auth::Identity`] of it (after [`provider::Keys`] has asked its issuer for newer keys, if it names one that is not
-//! here), and from that and the query comes a [`hub::Subscription`], which holds nothing that is not granted.
+//! here); without a token [`provider::session::Sessions`] asks the application, where that is configured. From the identity
+//! and the query comes a [`hub::Subscription`], which holds nothing that is not granted.
 //! [`hub::Shard::subscribe`] decides under one lock what is replayed and from where on the stream is live, so that no event
 //! is missed in between and none comes twice. Over HTTP/1.1 the shard as a rule takes the socket over and writes the stream
 //! itself, to a [`hub::Outlet`]; otherwise the stream is a body that hyper reads. Whatever ends a stream, its place in the
@@ -69,7 +70,8 @@
 //! | event | audiences, name and data; with an id once it is published |
 //! | frame | an event, or another block of the stream, as bytes |
 //! | subscription, subscriber | what a stream may and wants to see; the open stream itself |
-//! | credentials, identity | a token that nobody has verified; who its bearer is, once it is |
+//! | credentials, identity | a token or a machine's key that nobody has verified; who its bearer is, once it is |
+//! | session | what a request brings along by which the application knows its user: its cookie and `Authorization` |
 //! | grant | a channel, or a pattern of channels, that an identity may see |
 //! | position, mark, id | a place in a history's order; what tells it from that place in another; both together |
 //! | history, ring, replay | the events that are kept; where they are kept in memory; the part after an id |

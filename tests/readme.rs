@@ -100,8 +100,8 @@ fn the_limits_have_the_defaults_of_the_configuration() {
     let defaults: toml::Table = read("config.toml").parse().expect("config.toml is TOML");
     for row in table("### Limits") {
         let (key, default) = (code(&row[0]).remove(0), code(&row[1]).remove(0));
-        let (section, name) = key.split_once('.').expect("a section and a key");
-        let value = &defaults[section][name];
+        let defaults = toml::Value::Table(defaults.clone());
+        let value = key.split('.').fold(&defaults, |value, name| &value[name]);
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         assert_eq!(default, value, "{key}");
     }
@@ -144,7 +144,7 @@ fn every_reason_and_code_is_explained() {
     let (_, reasons) = tokens.split_once("fn reason(").expect("a function");
     let (reasons, _) = reasons.split_once("\n    }\n").expect("its end");
     for reason in quoted_after(reasons, "=> \"") {
-        let code = if ["token", "api_key", "keys"].iter().any(|subject| reason.starts_with(subject)) {
+        let code = if ["token", "api_key", "keys", "session"].iter().any(|subject| reason.starts_with(subject)) {
             reason.to_owned()
         } else {
             format!("token_{reason}")

@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::explain::Explainer;
 use crate::hub::{self, MAX_SHARDS, Overview, ShardSeed};
+use crate::provider::session::Sessions;
 use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, SiteSettings, Tls, Upstream, Worker};
 use crate::shutdown::{Drain, DrainHandle};
 use crate::telemetry;
@@ -80,7 +81,7 @@ impl App {
         // First, since what is counted is looked up once.
         let metrics = telemetry::metrics();
         let Plan { config, rooms, .. } = plan;
-        let Rooms { mappings, authenticator, sources, link, orders, trusted, presence, proxy, tls } = rooms;
+        let Rooms { mappings, authenticator, sources, forward, link, orders, trusted, presence, proxy, tls } = rooms;
         let tls = tls.map(Arc::new);
         let fallback = fallback.or_else(|| proxy.map(|seed| Arc::new(Upstream(seed)) as Arc<dyn Fallback>));
         let threads = worker_threads(&config);
@@ -104,6 +105,7 @@ impl App {
         let revocations = Arc::new(Revocations::new(config.control.max_revoked));
         let authenticator = authenticator.revoking(Arc::clone(&revocations));
         let keys = Arc::new(sources.keep(authenticator));
+        let sessions = forward.map(|forward| Arc::new(Sessions::new(forward, keys.authenticator())));
         let explainer = Explainer::new(keys.authenticator(), mappings.clone());
         let control = Control::new(&config.control, overview.orders(), revocations);
         let settings = SiteSettings {
@@ -112,7 +114,7 @@ impl App {
             auth: &config.auth,
             stream: &config.stream,
         };
-        let site = Arc::new(Site::new(settings, Arc::clone(&keys), overview.orders(), trusted, fallback));
+        let site = Arc::new(Site::new(settings, Arc::clone(&keys), sessions, overview.orders(), trusted, fallback));
         let drain = Drain::new();
         let presence = presence.filter(|_| matches!(source, Source::Broker)).map(|publisher| {
             let (presence, drain) = (overview.presence(), drain.handle());

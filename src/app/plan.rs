@@ -7,6 +7,7 @@ use crate::broker::{Link, PresencePublisher};
 use crate::config::{Config, Draft, Sources};
 use crate::explain::Explainer;
 use crate::provider::KeySources;
+use crate::provider::session::Forward;
 use crate::proxy::{ProxySeed, Trusted};
 use crate::routing::{MappingTable, Mappings};
 use crate::server::Tls;
@@ -25,6 +26,8 @@ pub(super) struct Rooms {
     pub(super) mappings: Mappings,
     pub(super) authenticator: Authenticator,
     pub(super) sources: KeySources,
+    /// None without `auth.forward.url`.
+    pub(super) forward: Option<Forward>,
     pub(super) link: Link,
     /// None where there are no orders.
     pub(super) orders: Option<Link>,
@@ -51,6 +54,7 @@ impl Rooms {
         let table = MappingTable::compile(&config.mapping, &config.stream.reserved_prefix).map_err(&mut collect).ok();
         let authenticator = Authenticator::load(&config.auth).map_err(&mut collect).ok();
         let sources = KeySources::new(&config.auth).map_err(&mut collect).ok();
+        let forward = Forward::new(&config.auth.forward).map_err(&mut collect).ok();
         let keys = table.as_ref().map(MappingTable::binding_keys).unwrap_or_default();
         let link = Link::new(&config.broker, &config.history, keys).map_err(&mut collect).ok();
         // What is wrong with the one is wrong with the other, and said once.
@@ -62,11 +66,12 @@ impl Rooms {
         let trusted = Trusted::parse(&config.server.trusted_proxies).unwrap_or_default();
         let proxy = ProxySeed::new(&config.upstream, &config.server.trusted_proxies).map_err(&mut collect).ok();
         let tls = Tls::load(&config.server.tls).map_err(&mut collect).ok();
-        let compiled = (table.map(Mappings::new), authenticator, sources, link, orders, presence, proxy, tls);
+        let compiled = (table.map(Mappings::new), authenticator, sources, forward, link, orders, presence, proxy, tls);
         let (
             Some(mappings),
             Some(authenticator),
             Some(sources),
+            Some(forward),
             Some(link),
             Some(orders),
             Some(presence),
@@ -76,7 +81,7 @@ impl Rooms {
         else {
             return Err(faults);
         };
-        Ok(Self { mappings, authenticator, sources, link, orders, trusted, presence, proxy, tls })
+        Ok(Self { mappings, authenticator, sources, forward, link, orders, trusted, presence, proxy, tls })
     }
 }
 

@@ -11,11 +11,12 @@ use super::grants::{Grants, MAX_GRANT_BYTES, PublicGrants};
 use super::identity::Identity;
 use super::issuer::Issuer;
 use super::object::Object;
-use super::proof::{Proof, TokenProof};
+use super::proof::{Proof, SessionWord, TokenProof};
 use super::revocation::Revocations;
 use super::template::Template;
 use super::token::UnverifiedToken;
-use super::{AuthConfig, AuthError, Unusable};
+use super::{AuthConfig, AuthError, MAX_USER_BYTES, Unusable};
+use crate::event::UserId;
 use crate::setting::Fault;
 
 /// How long claims are supposed to hold that do not say it.
@@ -123,6 +124,7 @@ impl Authenticator {
         match &identity.proof {
             Proof::Nothing => self.anonymous(),
             Proof::ApiKey(hash) => self.api_keys.of_hash(hash),
+            Proof::Session(word) => self.of_session(word.user.clone(), word.channels.clone()),
             Proof::Token(token) => {
                 let claims = Object::parse(&token.claims).ok_or(AuthError::TokenMalformed)?;
                 let issuer = self.issuers.iter().find(|issuer| issuer.fingerprint == token.issuer);
@@ -130,6 +132,20 @@ impl Authenticator {
                 self.judge(issuer, &claims, identity.proof.clone(), now)
             }
         }
+    }
+
+    /// Who the application says that a session is; nobody in particular only where anonymous subscribers are welcome, or
+    /// where it is granted channels.
+    pub fn of_session(&self, user: Option<String>, channels: Vec<String>) -> Result<Identity, AuthError> {
+        if user.is_none() && channels.is_empty() && !self.anonymous {
+            return Err(AuthError::SessionRefused);
+        }
+        if user.as_ref().is_some_and(|user| user.is_empty() || user.len() > MAX_USER_BYTES) {
+            return Err(AuthError::UserInvalid);
+        }
+        let grants = Grants::with(&self.public, channels.clone())?;
+        let proof = Proof::Session(Arc::new(SessionWord { user: user.clone(), channels }));
+        Ok(Identity { user: user.map(UserId::from), grants, expires: None, proof })
     }
 
     fn anonymous(&self) -> Result<Identity, AuthError> {

@@ -1,4 +1,4 @@
-//! The `[auth]` section and its `[[auth.issuer]]` and `[[auth.api_key]]` tables as they are written.
+//! The `[auth]` section and its `[auth.forward]`, `[[auth.api_key]]` and `[[auth.issuer]]` tables as they are written.
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,7 @@ pub struct AuthConfig {
     /// The header that carries a key of a machine; not looked at when there is no such key.
     pub api_key_header: String,
     pub api_key: Vec<ApiKeyConfig>,
+    pub forward: ForwardConfig,
     pub issuer: Vec<IssuerConfig>,
 }
 
@@ -56,7 +57,54 @@ impl Default for AuthConfig {
             keys_reread: Span::from_secs(10),
             api_key_header: "X-Api-Key".into(),
             api_key: Vec::new(),
+            forward: ForwardConfig::default(),
             issuer: Vec::new(),
+        }
+    }
+}
+
+/// `[auth.forward]`: the application as the one who knows a request's session, for requests without a token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ForwardConfig {
+    /// Where it is asked; without it nobody is.
+    pub url: Option<String>,
+    /// PEM: the authorities that its certificate may be of, in place of the system's.
+    pub ca_file: Option<String>,
+    /// Where a 200 answer names the user: a header, or a JSON pointer into the body.
+    pub user: String,
+    /// Where it lists the channel grants, likewise.
+    pub channels: String,
+    /// For one answer, waiting for a free place included.
+    pub timeout: Span,
+    /// How long a session that the application knows is not asked about again.
+    pub cache: Span,
+    /// Sessions that are remembered at once.
+    pub max_cached: usize,
+    /// Questions that are open at once; further requests wait.
+    pub max_asking: usize,
+    /// How often the application is asked again about the session of an open stream; 0 for never.
+    pub recheck: Span,
+    /// After so many failures in a row the application is left alone …
+    pub breaker_failures: u32,
+    /// … for this time.
+    pub breaker_pause: Span,
+}
+
+impl Default for ForwardConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            ca_file: None,
+            user: "X-User".into(),
+            channels: "X-Channels".into(),
+            timeout: Span::from_secs(3),
+            cache: Span::from_secs(10),
+            max_cached: 10_000,
+            max_asking: 64,
+            recheck: Span::from_secs(60),
+            breaker_failures: 5,
+            breaker_pause: Span::from_secs(5),
         }
     }
 }

@@ -59,6 +59,9 @@ impl fmt::Debug for Credentials {
 ///
 /// Every place is looked at: two tokens that differ are refused, wherever they sit, so that no part of a system in front
 /// of this one can have meant the other. A key of a machine beside a token is refused for the same reason.
+///
+/// Where the application is asked about sessions, what it may have put into Authorization or the cookie itself is left to
+/// it: whatever does not have the form of a JWT, and everything where no issuer is configured.
 pub fn credentials(
     headers: &HeaderMap,
     query: Option<&str>,
@@ -71,7 +74,8 @@ pub fn credentials(
             keep(&mut found, key, Source::ApiKey)?;
         }
     }
-    if let Some(token) = bearer(headers)? {
+    let is_ours = |token: &&str| config.forward.url.is_none() || (!config.issuer.is_empty() && has_jwt_form(token));
+    if let Some(token) = bearer(headers)?.filter(is_ours) {
         keep(&mut found, token, Source::Header)?;
     }
     for name in &config.query {
@@ -80,11 +84,17 @@ pub fn credentials(
         }
     }
     if !config.cookie.is_empty() {
-        for value in cookies(headers, &config.cookie) {
+        for value in cookies(headers, &config.cookie).filter(is_ours) {
             keep(&mut found, value, Source::Cookie)?;
         }
     }
     Ok(found)
+}
+
+/// Three parts of base64url with dots between (RFC 7515 §7.1).
+fn has_jwt_form(token: &str) -> bool {
+    let is_part = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    token.split('.').count() == 3 && token.split('.').all(is_part)
 }
 
 fn keep(found: &mut Option<Credentials>, token: &str, source: Source) -> Result<(), AuthError> {
@@ -130,7 +140,7 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::ApiKeyConfig;
+    use crate::auth::{ApiKeyConfig, ForwardConfig, IssuerConfig};
     use http::HeaderValue;
     use proptest::prelude::*;
 
@@ -221,6 +231,33 @@ mod tests {
             assert_eq!(find(&keys, &pairs, query), Err(AuthError::TokensDisagree), "{pairs:?} {query}");
         }
         assert_eq!(find(&AuthConfig::default(), &[("x-api-key", "k")], ""), Ok(None));
+    }
+
+    #[test]
+    fn what_the_application_may_have_issued_is_left_to_it_where_it_is_asked() {
+        let forward = ForwardConfig { url: Some("http://app/me".into()), ..ForwardConfig::default() };
+        let with = |issuer: Vec<IssuerConfig>| AuthConfig {
+            forward: forward.clone(),
+            issuer,
+            cookie: "s".into(),
+            ..AuthConfig::default()
+        };
+        let (both, alone) = (with(vec![IssuerConfig::default()]), with(Vec::new()));
+        let find = |config: &AuthConfig, pairs: &[(&'static str, &str)], query: &str| {
+            credentials(&headers(pairs), Some(query), config).unwrap().map(|found| found.token)
+        };
+        for opaque in ["Bearer 7|x1y2", "Bearer a.b", "Bearer a.b.c.d", "Bearer a.b.c="] {
+            assert_eq!(find(&both, &[("authorization", opaque)], ""), None, "{opaque}");
+        }
+        assert_eq!(find(&both, &[("authorization", "Bearer a.b.c")], ""), Some("a.b.c".into()));
+        assert_eq!(find(&both, &[("cookie", "s=a.b.c")], ""), Some("a.b.c".into()));
+        assert_eq!(find(&both, &[("cookie", "s=opaque")], ""), None);
+        assert_eq!(
+            find(&both, &[("cookie", "s=opaque")], "token=opaque"),
+            Some("opaque".into()),
+            "nobody else is sent it"
+        );
+        assert_eq!(find(&alone, &[("authorization", "Bearer a.b.c"), ("cookie", "s=d.e.f")], ""), None);
     }
 
     #[test]

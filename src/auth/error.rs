@@ -47,6 +47,12 @@ pub enum AuthError {
     ChannelsTooMany,
     #[error("the API key is not known")]
     ApiKeyUnknown,
+    #[error("the application knows no such session")]
+    SessionRefused,
+    #[error("the application does not allow this session to listen")]
+    SessionForbidden,
+    #[error("the application cannot be asked about the session at the moment")]
+    SessionUnavailable,
 }
 
 /// The ways in which a bearer token can fail a request (RFC 6750 §3.1); `insufficient_scope` is decided elsewhere.
@@ -58,6 +64,8 @@ pub enum Challenge {
     InvalidRequest,
     /// 401 `invalid_token`: what was presented is not accepted.
     InvalidToken,
+    /// 403: who it is is known, and other credentials would be needed.
+    Forbidden,
     /// No verdict: whoever tries again shortly may be let in.
     TryAgain,
 }
@@ -88,6 +96,9 @@ impl AuthError {
             Self::ChannelsInvalid => "channels_invalid",
             Self::ChannelsTooMany => "channels_too_many",
             Self::ApiKeyUnknown => "api_key_unknown",
+            Self::SessionRefused => "session_refused",
+            Self::SessionForbidden => "session_forbidden",
+            Self::SessionUnavailable => "session_unavailable",
         }
     }
 
@@ -95,8 +106,9 @@ impl AuthError {
     #[must_use]
     pub const fn challenge(&self) -> Challenge {
         match self {
-            Self::Missing => Challenge::Credentials,
-            Self::KeysUnavailable => Challenge::TryAgain,
+            Self::Missing | Self::SessionRefused => Challenge::Credentials,
+            Self::SessionForbidden => Challenge::Forbidden,
+            Self::KeysUnavailable | Self::SessionUnavailable => Challenge::TryAgain,
             Self::HeaderMalformed | Self::TokensDisagree => Challenge::InvalidRequest,
             Self::TokenTooLong
             | Self::TokenMalformed

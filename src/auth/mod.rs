@@ -31,7 +31,7 @@ mod token;
 pub use api_key::api_key_hash;
 pub use authenticator::Authenticator;
 pub use claims::MAX_USER_BYTES;
-pub use config::{ApiKeyConfig, AuthConfig, IssuerConfig};
+pub use config::{ApiKeyConfig, AuthConfig, ForwardConfig, IssuerConfig};
 pub use credentials::{Credentials, Source, credentials};
 pub use error::{AuthError, Challenge};
 pub use grants::{Grant, Grants, MAX_GRANT_BYTES, MAX_GRANTS};

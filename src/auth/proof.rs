@@ -13,6 +13,15 @@ pub(super) enum Proof {
     Token(Arc<TokenProof>),
     /// On the key with this SHA-256.
     ApiKey(Arc<[u8; 32]>),
+    /// On the application's word about a session.
+    Session(Arc<SessionWord>),
+}
+
+/// What the application has said of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SessionWord {
+    pub(super) user: Option<String>,
+    pub(super) channels: Vec<String>,
 }
 
 /// The trace of a token that verified once. Its claims prove nothing to anybody else.

@@ -217,8 +217,12 @@ impl Found {
         }
         let cookie = auth.cookie.bytes().all(is_token_byte);
         self.must(cookie, "auth.cookie", "must be a cookie's name: letters, digits and !#$%&'*+-.^_`|~");
+        self.positive("auth.forward.max_cached", auth.forward.max_cached);
+        self.positive("auth.forward.max_asking", auth.forward.max_asking);
+        self.must(auth.forward.breaker_failures > 0, "auth.forward.breaker_failures", "must be at least 1");
         self.channels("auth.public_channels", &auth.public_channels);
-        let reachable = auth.anonymous || !auth.issuer.is_empty() || !auth.api_key.is_empty();
+        let reachable =
+            auth.anonymous || !auth.issuer.is_empty() || !auth.api_key.is_empty() || auth.forward.url.is_some();
         self.must(reachable, "auth.issuer", "there is no issuer and auth.anonymous is false, so nobody could listen");
     }
 
@@ -250,6 +254,10 @@ impl Found {
         self.time("stream.max_retry", stream.max_retry, tick);
         self.time("stream.max_connection_age", stream.max_connection_age, Duration::ZERO);
         let auth = &config.auth;
+        self.time("auth.forward.timeout", auth.forward.timeout, tick);
+        self.time("auth.forward.cache", auth.forward.cache, Duration::ZERO);
+        self.time("auth.forward.recheck", auth.forward.recheck, Duration::ZERO);
+        self.time("auth.forward.breaker_pause", auth.forward.breaker_pause, tick);
         self.time("auth.keys_refresh", auth.keys_refresh, Duration::from_secs(1));
         self.time("auth.keys_cooldown", auth.keys_cooldown, tick);
         self.time("auth.keys_wait", auth.keys_wait, Duration::ZERO);

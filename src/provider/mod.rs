@@ -6,6 +6,7 @@ mod error;
 mod files;
 mod keys;
 mod refresh;
+pub mod session;
 
 pub use client::{Client, Limits, url};
 pub use error::FetchError;

@@ -3,10 +3,12 @@
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use http::Request;
+use http::header::{FORWARDED, HOST as HOST_FIELD, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
 use ipnet::IpNet;
 
+use super::Peer;
 use crate::setting::Fault;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -38,6 +40,22 @@ impl Trusted {
             }
         }
         if faults.is_empty() { Ok(Self(trusted)) } else { Err(faults) }
+    }
+
+    /// `Forwarded` and the `X-Forwarded-` fields as the proxy would set them on `request`, and nothing else: for a request of
+    /// this program's own on its behalf.
+    #[must_use]
+    pub fn fields<B>(&self, request: &Request<B>, peer: Peer) -> HeaderMap {
+        let is_claim = |name: &HeaderName| name.as_str().starts_with(FAMILY) || *name == FORWARDED;
+        let claims = request.headers().iter().filter(|(name, _)| is_claim(name));
+        let mut fields = HeaderMap::new();
+        for (name, value) in claims {
+            fields.append(name.clone(), value.clone());
+        }
+        let field = || request.headers().get(HOST_FIELD).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        let host = request.uri().authority().cloned().or_else(field);
+        Hop { peer: peer.address, secure: peer.secure, host: host.as_ref() }.note(&mut fields, self);
+        fields
     }
 
     pub(super) fn contains(&self, peer: IpAddr) -> bool {
@@ -201,5 +219,26 @@ mod tests {
         let faults = Trusted::parse(&["10.0.0.0/8".into(), "10.0.0.0/33".into(), "proxy".into()]).unwrap_err();
         let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
         assert_eq!(keys, ["server.trusted_proxies.1", "server.trusted_proxies.2"]);
+    }
+
+    #[test]
+    fn a_request_of_ones_own_says_for_whom_it_is_and_nothing_else() {
+        let request = Request::get("/events")
+            .header("host", "shop.example")
+            .header("cookie", "a=b")
+            .header("x-forwarded-for", "1.1.1.1")
+            .body(())
+            .unwrap();
+        let fields = |peer: &str| {
+            let trusted = Trusted::parse(&["10.0.0.0/8".into()]).unwrap();
+            trusted.fields(&request, Peer { address: peer.parse().unwrap(), secure: false })
+        };
+        assert_eq!(fields("192.0.2.7")["x-forwarded-for"], "192.0.2.7");
+        let trusted = fields("10.0.0.1");
+        assert_eq!(
+            (&trusted["x-forwarded-for"], &trusted["x-forwarded-host"]),
+            (&"1.1.1.1, 10.0.0.1".parse().unwrap(), &"shop.example".parse().unwrap())
+        );
+        assert!(!trusted.contains_key("cookie") && !trusted.contains_key("host"), "{trusted:?}");
     }
 }

@@ -37,6 +37,8 @@ pub(crate) enum Overload {
     OpensOfAddress,
     /// The keys of the token's issuer cannot be had.
     Keys,
+    /// The application cannot be asked whose the session is.
+    Session,
     /// The process is about to end.
     Draining,
 }
@@ -60,6 +62,7 @@ impl Overload {
             Self::Opens => Problem::OPENING_TOO_FAST,
             Self::OpensOfAddress => Problem::ADDRESS_OPENING_TOO_FAST,
             Self::Keys => Problem::KEYS_UNAVAILABLE,
+            Self::Session => Problem::SESSION_UNAVAILABLE,
             Self::Draining => Problem::DRAINING,
         }
     }
@@ -76,13 +79,15 @@ pub(crate) struct Patience {
     client: Pressure,
     /// How long an issuer has been away.
     keys: Pressure,
+    /// How long the application has been away.
+    sessions: Pressure,
 }
 
 impl Patience {
     pub(crate) fn new(settings: &StreamConfig) -> Self {
         let (retry, longest) = (settings.retry.0, settings.max_retry.0);
-        let (process, client, keys) = Default::default();
-        Self { retry, longest, process, client, keys }
+        let (process, client, keys, sessions) = Default::default();
+        Self { retry, longest, process, client, keys, sessions }
     }
 
     /// The answer, counted. A native `EventSource` gives up for good on any status but 200, so that only who asks for
@@ -94,6 +99,7 @@ impl Patience {
             Overload::Streams | Overload::Opens => self.process.refused(now),
             Overload::User | Overload::Address | Overload::OpensOfAddress => self.client.refused(now),
             Overload::Keys => self.keys.refused(now),
+            Overload::Session => self.sessions.refused(now),
             // Elsewhere there may be room at once.
             Overload::Draining => 0,
         };

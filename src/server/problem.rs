@@ -81,6 +81,11 @@ impl Problem {
         "keys_unavailable",
         "the keys of the token's issuer cannot be had at the moment",
     );
+    pub(crate) const SESSION_UNAVAILABLE: Self = Self::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "session_unavailable",
+        "the application cannot be asked about the session at the moment",
+    );
     pub(crate) const DRAINING: Self =
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "this server is about to end; please try again");
 
@@ -164,7 +169,7 @@ impl Problem {
 
 /// The code of refused credentials: their reason, with `token_` before it where it is a token's and does not say so.
 fn code(reason: &'static str) -> String {
-    if ["token", "api_key", "keys"].iter().any(|subject| reason.starts_with(subject)) {
+    if ["token", "api_key", "keys", "session"].iter().any(|subject| reason.starts_with(subject)) {
         reason.to_owned()
     } else {
         format!("token_{reason}")
@@ -177,6 +182,7 @@ pub(crate) fn unauthorized(error: AuthError) -> Response<Body> {
         Challenge::Credentials => (StatusCode::UNAUTHORIZED, "Bearer"),
         Challenge::InvalidRequest => (StatusCode::BAD_REQUEST, "Bearer error=\"invalid_request\""),
         Challenge::InvalidToken => (StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\""),
+        Challenge::Forbidden => (StatusCode::FORBIDDEN, ""),
         Challenge::TryAgain => (StatusCode::SERVICE_UNAVAILABLE, ""),
     };
     let json = json!({

@@ -25,6 +25,7 @@ use crate::auth::{AuthConfig, AuthError, Credentials, Identity, Source, credenti
 use crate::event::UserId;
 use crate::hub::{Beginning, Orders, Shard, Standing, StreamConfig, Subscription};
 use crate::provider::Keys;
+use crate::provider::session::{Session, Sessions};
 use crate::proxy::{Peer, Trusted, Tunnel};
 use crate::telemetry;
 
@@ -41,6 +42,9 @@ pub struct Site {
     keys: Arc<Keys>,
     pub(super) orders: Orders,
     stream: StreamConfig,
+    /// None where nobody is asked about sessions.
+    sessions: Option<Arc<Sessions>>,
+    trusted: Trusted,
     admission: Admission,
     patience: Patience,
     fallback: Option<Arc<dyn Fallback>>,
@@ -99,6 +103,7 @@ impl Site {
     pub fn new(
         settings: SiteSettings<'_>,
         keys: Arc<Keys>,
+        sessions: Option<Arc<Sessions>>,
         orders: Orders,
         trusted: Trusted,
         fallback: Option<Arc<dyn Fallback>>,
@@ -111,7 +116,9 @@ impl Site {
             keys,
             orders,
             stream: stream.clone(),
-            admission: Admission::new(stream, trusted),
+            sessions,
+            admission: Admission::new(stream, trusted.clone()),
+            trusted,
             patience: Patience::new(stream),
             fallback,
         }
@@ -188,11 +195,12 @@ impl Site {
         if let Err(overload) = self.admission.knock(client) {
             return self.turn_away(overload, request.headers());
         }
-        let identity = match self.authenticate(request).await {
+        let identity = match self.authenticate(request, peer, request_id).await {
             Ok(identity) => identity,
-            Err(Denied::Auth(AuthError::KeysUnavailable)) => {
-                telemetry::stream::auth_failed(AuthError::KeysUnavailable.reason());
-                return self.turn_away(Overload::Keys, request.headers());
+            Err(Denied::Auth(error @ (AuthError::KeysUnavailable | AuthError::SessionUnavailable))) => {
+                telemetry::stream::auth_failed(error.reason());
+                let why = if error == AuthError::KeysUnavailable { Overload::Keys } else { Overload::Session };
+                return self.turn_away(why, request.headers());
             }
             Err(denied) => return denied.into_response(request_id),
         };
@@ -209,9 +217,24 @@ impl Site {
         }
     }
 
-    /// Who makes the request, by what it brings along for that.
-    async fn authenticate<B>(&self, request: &Request<B>) -> Result<Identity, Denied> {
+    /// Who makes the request: the machine of its API key; else the bearer of its token; else whoever the application says
+    /// that its session is; else anonymous, where that is allowed. The first that is there decides.
+    async fn authenticate<B>(
+        &self,
+        request: &Request<B>,
+        peer: Peer,
+        request_id: &HeaderValue,
+    ) -> Result<Identity, Denied> {
         let credentials = credentials(request.headers(), request.uri().query(), &self.auth)?;
+        if let (None, Some(sessions)) = (&credentials, &self.sessions)
+            && let Some(session) = Session::of(request, peer, &self.trusted, request_id)
+        {
+            // A browser adds a cookie by itself, and `Authorization` of the scheme Basic as well.
+            if !self.cors.admits_cookie(request) {
+                return Err(Denied::Origin);
+            }
+            return Ok(sessions.identify(&session).await?);
+        }
         self.identify(credentials.as_ref(), request).await
     }
 

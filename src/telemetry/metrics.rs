@@ -66,6 +66,7 @@ fn describe() {
     describe_counter!("sse_disconnected_total", "Streams ended by an order");
     describe_counter!("control_orders_total", "Orders that the application published, by outcome");
     describe_gauge!("control_connected", "1 while the application's orders are being consumed, 0 otherwise");
+    describe_counter!("auth_session_checks_total", "Sessions that the application was to be asked about, by outcome");
     describe_counter!("auth_key_refreshes_total", "Fetches and readings of issuers' keys, by outcome");
     describe_gauge!("amqp_connected", "1 while messages are being consumed, 0 otherwise");
     describe_counter!("amqp_deliveries_total", "Messages that the source handed over");

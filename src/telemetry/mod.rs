@@ -5,6 +5,7 @@ pub mod auth;
 mod log;
 mod metrics;
 pub mod proxy;
+pub mod session;
 pub mod stream;
 mod throttle;
 pub mod tls;

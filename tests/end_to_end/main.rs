@@ -47,6 +47,7 @@ mod refusals;
 mod renewal;
 mod resuming;
 mod secrecy;
+mod sessions;
 mod sockets;
 mod stream_response;
 mod workers;

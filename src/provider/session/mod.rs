@@ -1,0 +1,341 @@
+//! Whose a session is, as the application says it; which requests have a session, and what a browser is answered, is the server's.
+//!
+//! The application is asked with the request's own cookie and `Authorization`, once however many requests of a session come
+//! together. What it says is remembered for a short time; while it fails again and again it is left alone.
+
+mod answer;
+mod breaker;
+mod cache;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use http::header::{AUTHORIZATION, COOKIE, HeaderName};
+use http::{HeaderMap, HeaderValue, Request, Uri};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use answer::{Answer, Reading, Trouble};
+use breaker::Breaker;
+use cache::Cache;
+
+use super::client::{self, Client, Limits};
+use super::error::FetchError;
+use crate::auth::{AuthError, Authenticator, ForwardConfig, Identity};
+use crate::proxy::{Peer, Trusted};
+use crate::setting::Fault;
+use crate::telemetry::{self, Throttle};
+
+/// An answer's body: a page that says 401 may be long, and is read to its end so that the connection can be used again.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+/// Between two log lines about an application that does not answer.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// SHA-256 of what tells one session from another.
+type Key = [u8; 32];
+
+/// What a request brings along by which the application may know it. It never shows any of it.
+#[derive(Clone)]
+pub struct Session {
+    /// All that the application is sent.
+    headers: HeaderMap,
+    key: Key,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session(***)")
+    }
+}
+
+impl Session {
+    /// The session of a request; `None` if it has neither a cookie nor an `Authorization`. Nothing else of the request is
+    /// kept but for whom it is made, as the proxy would say it, and `request_id`.
+    #[must_use]
+    pub fn of<B>(request: &Request<B>, peer: Peer, trusted: &Trusted, request_id: &HeaderValue) -> Option<Self> {
+        let cookie = joined(request.headers(), &COOKIE, b"; ");
+        let authorization = joined(request.headers(), &AUTHORIZATION, b", ");
+        if cookie.is_none() && authorization.is_none() {
+            return None;
+        }
+        let mut headers = trusted.fields(request, peer);
+        headers.insert(REQUEST_ID, request_id.clone());
+        for (name, value) in [(COOKIE, cookie), (AUTHORIZATION, authorization)] {
+            if let Some(value) = value {
+                headers.insert(name, value);
+            }
+        }
+        // One application may serve several hosts, each with sessions of its own.
+        let parts = [COOKIE, AUTHORIZATION, FORWARDED_HOST].map(|name| headers.get(name).map(HeaderValue::as_bytes));
+        Some(Self { key: hash(&parts.map(Option::unwrap_or_default)), headers })
+    }
+}
+
+/// All values of a field as one (HTTP/2 splits cookies, RFC 9113 §8.2.3), marked so that nobody prints it.
+fn joined(headers: &HeaderMap, name: &HeaderName, separator: &[u8]) -> Option<HeaderValue> {
+    let values: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    let mut value = HeaderValue::from_bytes(&values.join(separator)).ok().filter(|value| !value.is_empty())?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// No two lists of parts have one hash: the length of each part goes before it.
+fn hash(parts: &[&[u8]]) -> Key {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&part.len().to_be_bytes());
+        context.update(part);
+    }
+    context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// What has become of the session of an open stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on, perhaps with other grants or even for another user.
+    Known(Identity),
+    /// The application has ended it.
+    Over(AuthError),
+    /// The application cannot be asked; what was known still counts.
+    Undecided,
+}
+
+/// `[auth.forward]` made ready: where and how the application is asked.
+pub struct Forward {
+    url: Uri,
+    client: Client,
+    reading: Reading,
+    config: ForwardConfig,
+}
+
+impl Forward {
+    /// Compiles the settings; `None` without `auth.forward.url`. Asks nobody.
+    ///
+    /// # Errors
+    /// Every fault of the section.
+    pub fn new(config: &ForwardConfig) -> Result<Option<Self>, Vec<Fault>> {
+        let Some(url) = &config.url else { return Ok(None) };
+        let mut faults = Vec::new();
+        let fault = |setting: &str, problem: String| Fault::new(format!("auth.forward.{setting}"), problem);
+        let url = client::url(url).map_err(|problem| faults.push(fault("url", problem.into()))).ok();
+        let client = Client::new(config.ca_file.as_deref());
+        let client = client.map_err(|distrust| faults.push(fault("ca_file", distrust.to_string()))).ok();
+        let reading = Reading::new(config, &mut faults);
+        let (Some(url), Some(client), Some(reading)) = (url, client, reading) else { return Err(faults) };
+        Ok(Some(Self { url, client, reading, config: config.clone() }))
+    }
+}
+
+/// The application, as far as it is asked about sessions. Threads share one behind an `Arc`.
+pub struct Sessions {
+    forward: Forward,
+    authenticator: Arc<Authenticator>,
+    cache: Cache,
+    breaker: Mutex<Breaker>,
+    /// Questions that are open at once.
+    places: Semaphore,
+    log: Mutex<Throttle>,
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").field("config", &self.forward.config).finish_non_exhaustive()
+    }
+}
+
+impl Sessions {
+    /// Asks nobody yet; `authenticator` makes identities of what will be answered.
+    #[must_use]
+    pub fn new(forward: Forward, authenticator: Arc<Authenticator>) -> Self {
+        let config = &forward.config;
+        Self {
+            cache: Cache::new(config.max_cached, config.cache.0),
+            breaker: Mutex::new(Breaker::new(config.breaker_failures, config.breaker_pause.0)),
+            places: Semaphore::new(config.max_asking.min(Semaphore::MAX_PERMITS)),
+            log: Mutex::new(Throttle::new(LOG_INTERVAL)),
+            authenticator,
+            forward,
+        }
+    }
+
+    /// Who has this session, by the application's word of at most `auth.forward.cache` ago. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`AuthError::SessionRefused`] and [`AuthError::SessionForbidden`] as the application says them,
+    /// [`AuthError::SessionUnavailable`] when it says nothing.
+    pub async fn identify(&self, session: &Session) -> Result<Identity, AuthError> {
+        self.cache.get(session.key, self.ask(session)).await
+    }
+
+    /// As [`Sessions::identify`], for a stream that is open, every [`Sessions::interval`].
+    pub async fn recheck(&self, session: &Session) -> Verdict {
+        match self.identify(session).await {
+            Ok(identity) => Verdict::Known(identity),
+            Err(error @ (AuthError::SessionRefused | AuthError::SessionForbidden)) => Verdict::Over(error),
+            Err(_) => Verdict::Undecided,
+        }
+    }
+
+    /// How often [`Sessions::recheck`] is to be called for each stream; `None` for never.
+    #[must_use]
+    pub fn interval(&self) -> Option<Duration> {
+        Some(self.forward.config.recheck.0).filter(|interval| !interval.is_zero())
+    }
+
+    async fn ask(&self, session: &Session) -> Result<Identity, AuthError> {
+        if !self.breaker().admit(Instant::now()) {
+            telemetry::session::checked("breaker_open");
+            return Err(AuthError::SessionUnavailable);
+        }
+        let judged = self.exchange(session).await.and_then(|answer| self.judge(answer));
+        match &judged {
+            Err(trouble) if trouble.is_outage() => self.note_outage(),
+            _ => self.breaker().succeeded(),
+        }
+        let (outcome, verdict) = match judged {
+            Ok(Ok(identity)) => ("known", Ok(identity)),
+            Ok(Err(error)) => (error.reason(), Err(error)),
+            Err(trouble) => {
+                self.complain(&trouble);
+                (trouble.outcome(), Err(AuthError::SessionUnavailable))
+            }
+        };
+        telemetry::session::checked(outcome);
+        verdict
+    }
+
+    async fn exchange(&self, session: &Session) -> Result<Answer, Trouble> {
+        let Forward { url, client, reading, config } = &self.forward;
+        let patience = config.timeout.0;
+        let exchange = async {
+            let _place = self.places.acquire().await.expect("nobody closes it");
+            let limits = Limits { time: patience, body_bytes: MAX_ANSWER_BYTES };
+            client.get(url.clone(), session.headers.clone(), limits).await
+        };
+        // Over both, so that a request waits no longer for a place and an answer than for an answer alone.
+        let answer = timeout(patience, exchange).await.unwrap_or(Err(FetchError::Timeout(patience)))?;
+        reading.read(&answer)
+    }
+
+    /// The identity that an answer gives, or its refusal.
+    fn judge(&self, answer: Answer) -> Result<Result<Identity, AuthError>, Trouble> {
+        let (user, channels) = match answer {
+            Answer::Known { user, channels } => (user, channels),
+            Answer::Unauthorized => return Ok(Err(AuthError::SessionRefused)),
+            Answer::Forbidden => return Ok(Err(AuthError::SessionForbidden)),
+        };
+        match self.authenticator.of_session(user, channels) {
+            Err(AuthError::UserInvalid) => Err(Trouble::User),
+            Err(AuthError::ChannelsInvalid | AuthError::ChannelsTooMany) => Err(Trouble::Channels),
+            settled => Ok(settled),
+        }
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_outage(&self) {
+        if self.breaker().failed(Instant::now()) {
+            tracing::warn!(
+                "the application fails to say whose sessions are, and is not asked for auth.forward.breaker_pause"
+            );
+        }
+    }
+
+    /// Says it at a limited rate: there may be thousands of requests a second.
+    fn complain(&self, trouble: &Trouble) {
+        let admitted = self.log.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
+        if let Some(kept_back) = admitted {
+            tracing::warn!(error = %trouble, kept_back, "the application does not say whose a session is; browsers try again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::IpAddr;
+
+    fn session(headers: &[(&str, &str)]) -> Option<Session> {
+        let mut request = Request::get("/events?token=t0k3n");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let peer = Peer { address: IpAddr::from([192, 0, 2, 7]), secure: false };
+        Session::of(&request.body(()).unwrap(), peer, &Trusted::default(), &HeaderValue::from_static("r1"))
+    }
+
+    #[test]
+    fn only_what_makes_a_session_and_for_whom_is_kept_and_none_of_it_is_shown() {
+        let session = session(&[
+            ("host", "shop.example"),
+            ("cookie", "sid=s3cr3t"),
+            ("cookie", "b=c"),
+            ("authorization", "Basic s3cr3t"),
+            ("x-api-key", "s3cr3t"),
+            ("x-forwarded-for", "1.1.1.1"),
+            ("last-event-id", "1-2"),
+        ]);
+        let session = session.unwrap();
+        let mut names: Vec<_> = session.headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let expected = [
+            "authorization",
+            "cookie",
+            "forwarded",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-port",
+            "x-forwarded-proto",
+            "x-request-id",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(
+            (&session.headers[COOKIE], &session.headers["x-forwarded-for"]),
+            (&"sid=s3cr3t; b=c".parse().unwrap(), &"192.0.2.7".parse().unwrap())
+        );
+        assert!(!format!("{session:?} {:?}", session.headers).contains("s3cr3t"));
+    }
+
+    #[test]
+    fn a_request_without_cookie_and_authorization_has_no_session() {
+        assert!(session(&[("host", "a"), ("x-user", "eve")]).is_none());
+        assert!(session(&[("cookie", "")]).is_none());
+    }
+
+    #[test]
+    fn every_fault_of_the_section_is_told_at_once_and_without_a_url_there_is_none() {
+        let config = ForwardConfig {
+            url: Some("http://u:s3cr3t@app/".into()),
+            ca_file: Some("/nonexistent/ca.pem".into()),
+            user: "X User".into(),
+            ..ForwardConfig::default()
+        };
+        let faults = Forward::new(&config).err().unwrap();
+        let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["auth.forward.url", "auth.forward.ca_file", "auth.forward.user"]);
+        assert!(!format!("{faults:?}").contains("s3cr3t"));
+        assert!(Forward::new(&ForwardConfig { url: None, ..config }).unwrap().is_none());
+    }
+
+    #[test]
+    fn sessions_differ_by_cookie_authorization_and_host() {
+        let keys = [
+            vec![("host", "a"), ("cookie", "x")],
+            vec![("host", "b"), ("cookie", "x")],
+            vec![("host", "a"), ("authorization", "x")],
+            vec![("host", "a"), ("cookie", "x"), ("authorization", "x")],
+            vec![("host", "a"), ("cookie", "y")],
+        ];
+        let keys: std::collections::HashSet<_> = keys.iter().map(|headers| session(headers).unwrap().key).collect();
+        assert_eq!(keys.len(), 5);
+        let again = session(&[("host", "a"), ("cookie", "x"), ("accept", "*/*")]).unwrap();
+        assert!(keys.contains(&again.key), "nothing else matters");
+    }
+}
