@@ -1,10 +1,11 @@
 //! The binary: the command line into a command, and its outcome into an exit code.
 
+use std::future::pending;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use cottontail::app::{App, Plan, Source};
+use cottontail::app::{App, Plan, Reloader, Source};
 use cottontail::cli::args::{Cli, Command, DevArgs, RunArgs};
 use cottontail::cli::{check, config, dev, doctor, drain, explain, publish, token};
 use cottontail::setting::Fault;
@@ -61,7 +62,10 @@ fn run(args: &RunArgs, problems: &mut impl Write) -> io::Result<u8> {
     let signals = runtime.block_on(async { Signals::listen() })?;
     let started = runtime.block_on(async { App::start(plan, Source::Broker, None) });
     match started {
-        Ok(app) => Ok(until_told(runtime, app, signals)),
+        Ok(mut app) => {
+            let reloader = runtime.block_on(async { app.reloader(args.sources()) })?;
+            Ok(until_told(runtime, app, reloader, signals))
+        }
         Err(error) => {
             tracing::error!(%error, "cannot start");
             Ok(1)
@@ -85,7 +89,7 @@ fn run_dev(args: &DevArgs, out: &mut impl Write, problems: &mut impl Write) -> i
                 app.admin()
             )?;
             writeln!(out, "Open it in a browser, publish, watch. Ctrl-C ends it.")?;
-            Ok(until_told(runtime, app, signals))
+            Ok(until_told(runtime, app, None, signals))
         }
         Err(faults) => refuse(&faults, problems),
     }
@@ -97,9 +101,16 @@ fn refuse(faults: &[Fault], problems: &mut impl Write) -> io::Result<u8> {
 }
 
 /// Runs until a signal, then ends in order; a second signal ends it at once.
-fn until_told(runtime: Runtime, app: App, mut signals: Signals) -> u8 {
+fn until_told(runtime: Runtime, app: App, reloader: Option<Reloader>, mut signals: Signals) -> u8 {
     let code = runtime.block_on(async {
+        let reloading = async {
+            match reloader {
+                Some(reloader) => reloader.run().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
+            () = reloading => {}
             signal = signals.next() => tracing::info!(signal, "ending"),
             () = app.failed() => {
                 tracing::error!("a worker thread has failed; ending at once, so that browsers go elsewhere");

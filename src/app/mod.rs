@@ -1,11 +1,13 @@
 //! Wiring: builds the rooms from a plan, binds, starts the long-lived tasks, and ends them in order.
 
+mod live;
 mod plan;
+mod reload;
 mod stoppable;
 
 use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -14,20 +16,20 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 
+use live::{Knowing, Live, Tasks, site_settings};
 use metrics_exporter_prometheus::PrometheusHandle;
 use plan::Rooms;
 use stoppable::Stoppable;
 
 pub use plan::Plan;
+pub use reload::Reloader;
 
 use crate::auth::Revocations;
 use crate::broker::{Exchange, LinkStatus, OrderIntake, Pipeline, WithOrders};
-use crate::config::Config;
+use crate::config::{Config, Sources};
 use crate::control::Control;
-use crate::explain::Explainer;
 use crate::hub::{self, MAX_SHARDS, Overview, ShardSeed};
-use crate::provider::session::Sessions;
-use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, SiteSettings, Tls, Upstream, Worker};
+use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, Sites, Tls, Upstream, Worker};
 use crate::shutdown::{Drain, DrainHandle};
 use crate::telemetry;
 
@@ -60,6 +62,8 @@ pub enum StartError {
 pub struct App {
     server: SocketAddr,
     admin: SocketAddr,
+    /// None once it is kept as its sources have it.
+    live: Option<Live>,
     overview: Overview,
     failed: Arc<Notify>,
     drain: Drain,
@@ -81,21 +85,12 @@ impl App {
         // First, since what is counted is looked up once.
         let metrics = telemetry::metrics();
         let Plan { config, rooms, .. } = plan;
-        let Rooms { mappings, authenticator, sources, forward, link, orders, trusted, presence, proxy, tls } = rooms;
+        let Rooms { mappings, authenticator, sources, forward, mut link, orders, trusted, presence, proxy, tls } =
+            rooms;
         let tls = tls.map(Arc::new);
         let fallback = fallback.or_else(|| proxy.map(|seed| Arc::new(Upstream(seed)) as Arc<dyn Fallback>));
         let threads = worker_threads(&config);
-        let listeners = server::bind(config.server.listen, threads).map_err(|source| StartError::Listen {
-            setting: "server.listen",
-            address: config.server.listen,
-            source,
-        })?;
-        let admin_listener = server::bind(config.admin.listen, 1)
-            .map_err(|source| StartError::Listen { setting: "admin.listen", address: config.admin.listen, source })?
-            .remove(0);
-        let server = listeners[0].local_addr().map_err(StartError::Worker)?;
-        let admin = admin_listener.local_addr().map_err(StartError::Worker)?;
-
+        let Listening { listeners, server, admin_listener, admin } = Listening::open(&config, threads)?;
         let (archive, replay) = match &source {
             Source::Broker => link.replay(&mappings, &config.control.disconnect).unzip(),
             Source::Exchange(_) => (None, None),
@@ -103,25 +98,17 @@ impl App {
         let archive = archive.map(|archive| Arc::new(archive) as Arc<dyn hub::Archive>);
         let (publisher, seeds, overview) = hub::open(&config.history, &config.stream, archive, threads);
         let revocations = Arc::new(Revocations::new(config.control.max_revoked));
-        let authenticator = authenticator.revoking(Arc::clone(&revocations));
-        let keys = Arc::new(sources.keep(authenticator));
-        let sessions = forward.map(|forward| Arc::new(Sessions::new(forward, keys.authenticator())));
-        let explainer = Explainer::new(keys.authenticator(), mappings.clone());
-        let control = Control::new(&config.control, overview.orders(), revocations);
-        let settings = SiteSettings {
-            endpoints: &config.endpoint,
-            cors: &config.cors,
-            auth: &config.auth,
-            stream: &config.stream,
-        };
-        let site = Arc::new(Site::new(settings, Arc::clone(&keys), sessions, overview.orders(), trusted, fallback));
+        let Knowing { keys, sessions } = Knowing::new(authenticator, sources, forward, &revocations);
+        let control = Control::new(&config.control, overview.orders(), Arc::clone(&revocations));
+        let site = Site::new(site_settings(&config), Arc::clone(&keys), sessions, overview.orders(), trusted, fallback);
+        let sites = Sites::new(site);
         let drain = Drain::new();
         let presence = presence.filter(|_| matches!(source, Source::Broker)).map(|publisher| {
             let (presence, drain) = (overview.presence(), drain.handle());
             Stoppable::spawn(|stop| publisher.run(presence, drain, stop))
         });
         let failed = Arc::new(Notify::new());
-        start_workers(listeners, seeds, &site, &config, tls.as_ref(), &drain, &failed).map_err(StartError::Worker)?;
+        start_workers(listeners, seeds, &sites, &config, tls.as_ref(), &drain, &failed).map_err(StartError::Worker)?;
 
         let publisher = publisher.counting(mappings.table().event_names());
         let remembered = config.history.dedupe_message_ids;
@@ -129,6 +116,9 @@ impl App {
         let pipeline = Pipeline::new(mappings.clone(), publisher, config.broker.max_message_bytes, remembered)
             .withholding(order_key);
         let replay = replay.map(|replay| tokio::spawn(replay.run()));
+        // Nothing binds an exchange in this process anew.
+        let bindings = link.bindings().filter(|_| matches!(source, Source::Broker));
+        let rechecks = tokio::spawn(server::recheck_sessions(overview.orders(), sites.clone()));
         let (status, source, orders) = match source {
             Source::Broker => {
                 let orders = orders.map(|link| tokio::spawn(link.run(OrderIntake::new(control), pending())));
@@ -141,17 +131,26 @@ impl App {
             }
         };
         let watch = tls.map(|tls| tokio::spawn(tls.watch()));
-        let handle = drain.handle();
-        let upkeep = start_admin(admin_listener, metrics, &config, &overview, explainer, handle, status)
+        let keys = Tasks(keys.start());
+        let (grace, view) = (config.server.grace.0, overview.clone());
+        let live = Live { config, overview, revocations, mappings, bindings, sites, keys };
+        let upkeep = start_admin(admin_listener, metrics, &live, drain.handle(), status)
             .into_iter()
             .chain(replay)
             .chain(orders)
-            .chain(keys.start())
             .chain(watch)
+            .chain([rechecks])
             .collect();
         tracing::info!(%server, %admin, threads, "listening");
-        let grace = config.server.grace.0;
-        Ok(Self { server, admin, overview, failed, drain, grace, source, presence, upkeep })
+        Ok(Self { server, admin, live: Some(live), overview: view, failed, drain, grace, source, presence, upkeep })
+    }
+
+    /// What takes over new configurations from `sources`; none the second time.
+    ///
+    /// # Errors
+    /// When the system takes no handler for SIGHUP.
+    pub fn reloader(&mut self, sources: Sources) -> io::Result<Option<Reloader>> {
+        self.live.take().map(|live| Reloader::new(live, sources)).transpose()
     }
 
     /// Where browsers are listened to.
@@ -201,6 +200,27 @@ impl App {
     }
 }
 
+/// Sockets that are bound, and where.
+struct Listening {
+    listeners: Vec<TcpListener>,
+    server: SocketAddr,
+    admin_listener: TcpListener,
+    admin: SocketAddr,
+}
+
+impl Listening {
+    fn open(config: &Config, threads: usize) -> Result<Self, StartError> {
+        let bind = |setting, address, count| {
+            server::bind(address, count).map_err(|source| StartError::Listen { setting, address, source })
+        };
+        let listeners = bind("server.listen", config.server.listen, threads)?;
+        let admin_listener = bind("admin.listen", config.admin.listen, 1)?.remove(0);
+        let server = listeners[0].local_addr().map_err(StartError::Worker)?;
+        let admin = admin_listener.local_addr().map_err(StartError::Worker)?;
+        Ok(Self { listeners, server, admin_listener, admin })
+    }
+}
+
 /// One worker per core that this process may use, unless the configuration says how many.
 fn worker_threads(config: &Config) -> usize {
     let threads = match config.server.threads {
@@ -211,9 +231,9 @@ fn worker_threads(config: &Config) -> usize {
 }
 
 fn start_workers(
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<TcpListener>,
     seeds: Vec<ShardSeed>,
-    site: &Arc<Site>,
+    sites: &Sites,
     config: &Config,
     tls: Option<&Arc<Tls>>,
     drain: &Drain,
@@ -226,7 +246,7 @@ fn start_workers(
         let worker = Worker {
             listener,
             seed,
-            site: Arc::clone(site),
+            sites: sites.clone(),
             settings: settings.clone(),
             connections: Arc::clone(&connections),
             tls: tls.cloned(),
@@ -258,14 +278,13 @@ fn connections_within(config: &Config, open_files: Option<u64>) -> usize {
 }
 
 fn start_admin(
-    listener: std::net::TcpListener,
+    listener: TcpListener,
     metrics: PrometheusHandle,
-    config: &Config,
-    overview: &Overview,
-    explainer: Explainer,
+    live: &Live,
     drain: DrainHandle,
     status: LinkStatus,
 ) -> [JoinHandle<()>; 2] {
+    let Live { config, overview, .. } = live;
     let needs_broker = config.admin.ready_needs_broker;
     let (link, draining) = (status.clone(), drain.clone());
     let readiness = move || {
@@ -284,7 +303,7 @@ fn start_admin(
         broker: Arc::new(move || status.is_connected()),
         drain,
         drain_time: config.server.drain_delay.0 + config.server.drain_window.0 + LAST_BYTES,
-        explainer,
+        explainer: live.explainer(),
     };
     let serving = tokio::spawn(async move {
         if let Err(error) = admin.serve(listener).await {

@@ -4,11 +4,12 @@ use serde_json::Value as Json;
 
 use super::Config;
 use super::shape::Kind;
+use crate::hub::StreamConfig;
 
 /// Sections and keys that take effect without a restart; a key counts with all that is below it.
-const LIVE: [&str; 7] = ["log", "stream", "auth", "cors", "endpoint", "mapping", "server.trusted_proxies"];
-/// Keys below those that still need one: what they size is made once.
-const FIXED: [&str; 2] = ["stream.write_timeout", "stream.reserved_prefix"];
+const LIVE: [&str; 6] = ["log", "stream", "auth", "cors", "endpoint", "mapping"];
+/// Keys below those that still need one: it is an option of sockets.
+const FIXED: [&str; 1] = ["stream.write_timeout"];
 
 /// Dotted keys whose values differ; a list of tables counts as one key. Holds no values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +38,16 @@ impl Config {
         let is_live = |key: &String| among(key, &LIVE) && !among(key, &FIXED);
         let (live, after_restart) = keys.into_iter().partition(is_live);
         Changes { live, after_restart }
+    }
+}
+
+impl Config {
+    /// This configuration with what of `new` takes effect without a restart.
+    #[must_use]
+    pub fn adopting(&self, new: &Self) -> Self {
+        let Self { log, stream, auth, cors, endpoint, mapping, .. } = new.clone();
+        let stream = StreamConfig { write_timeout: self.stream.write_timeout, ..stream };
+        Self { log, stream, auth, cors, endpoint, mapping, ..self.clone() }
     }
 }
 
@@ -82,8 +93,13 @@ mod tests {
         new.upstream.url = Some("http://app".into());
         new.mapping = vec![MappingConfig::default()];
         let changes = old.changes(&new);
-        assert_eq!(changes.live, ["log.level", "mapping", "server.trusted_proxies", "stream.heartbeat"]);
-        assert_eq!(changes.after_restart, ["server.threads", "stream.write_timeout", "upstream.url"]);
+        assert_eq!(changes.live, ["log.level", "mapping", "stream.heartbeat"]);
+        assert_eq!(old.adopting(&new).changes(&new), Changes { live: Vec::new(), ..changes.clone() });
+        assert_eq!(old.changes(&old.adopting(&new)), Changes { after_restart: Vec::new(), ..changes.clone() });
+        assert_eq!(
+            changes.after_restart,
+            ["server.threads", "server.trusted_proxies", "stream.write_timeout", "upstream.url"]
+        );
     }
 
     #[test]

@@ -6,11 +6,14 @@ use std::time::Instant;
 
 use crate::auth::Identity;
 use crate::event::ChannelName;
+use crate::provider::session::Session;
 
 /// What an order looks at, besides what the stream gets. Shared, since it changes only as a whole.
 #[derive(Clone, Debug)]
 pub struct Standing {
     pub identity: Identity,
+    /// By which the application is asked again; none if it was not asked.
+    pub session: Option<Arc<Session>>,
     /// The channels that the request asked for; none if it did not say.
     pub asked: Option<Box<[ChannelName]>>,
     /// Channels that come without being asked for, as far as they are granted.

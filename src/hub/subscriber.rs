@@ -26,8 +26,9 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Each once.
-    pub(super) fn audiences(&self) -> Box<[Audience]> {
+    /// The user and the channels, each once, in their order.
+    #[must_use]
+    pub fn audiences(&self) -> Box<[Audience]> {
         let users = self.user.iter().cloned().map(Audience::User);
         let channels = self.channels.iter().cloned().map(Audience::Channel);
         let mut audiences: Vec<_> = users.chain(channels).collect();

@@ -21,8 +21,8 @@ impl Mappings {
         self.0.load_full()
     }
 
-    /// Puts `table` in force for every message from the next one on.
-    pub fn replace(&self, table: MappingTable) {
-        self.0.store(Arc::new(table));
+    /// Puts another table in force for every message from the next one on.
+    pub fn replace(&self, table: Arc<MappingTable>) {
+        self.0.store(table);
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct Admission {
     trusted: Trusted,
     opens: Option<DefaultDirectRateLimiter>,
     opens_per_address: Option<Gate<MonotonicClock>>,
+    /// Of one address; 0 for no limit.
+    max_of_address: usize,
     open: Arc<Open>,
     complaints: DefaultDirectRateLimiter,
 }
@@ -60,9 +62,15 @@ impl Admission {
             trusted,
             opens: quota(settings.max_opens_per_second).map(RateLimiter::direct),
             opens_per_address: quota(per_address).map(|quota| Gate::new(quota, MonotonicClock)),
-            open: Arc::new(Open { limit: settings.max_streams_per_address, by_network: Mutex::default() }),
+            max_of_address: settings.max_streams_per_address,
+            open: Arc::default(),
             complaints: RateLimiter::direct(Quota::with_period(COMPLAINT_PAUSE).expect("it is longer than 0")),
         }
+    }
+
+    /// Other limits for the same open streams. How fast streams were opened until now is forgotten.
+    pub(crate) fn changed_to(&self, settings: &StreamConfig, trusted: Trusted) -> Self {
+        Self { open: Arc::clone(&self.open), ..Self::new(settings, trusted) }
     }
 
     /// Whose request it is, as far as addresses tell.
@@ -80,7 +88,8 @@ impl Admission {
 
     /// A stream is about to be opened for `client`; it holds the place until its end.
     pub(crate) fn admit(&self, client: Network) -> Result<Place, Overload> {
-        let place = self.open.take_place(client).ok_or_else(|| self.complained(Overload::Address))?;
+        let place =
+            self.open.take_place(client, self.max_of_address).ok_or_else(|| self.complained(Overload::Address))?;
         match &self.opens {
             Some(limiter) if limiter.check().is_err() => Err(Overload::Opens),
             Some(_) | None => Ok(place),
@@ -139,22 +148,21 @@ impl<C: Clock> Gate<C> {
 }
 
 /// How many streams each network has; at most as many entries as there are streams.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Open {
-    /// Of one network; 0 for no limit.
-    limit: usize,
     by_network: Mutex<HashMap<Network, usize>>,
 }
 
 impl Open {
-    fn take_place(self: &Arc<Self>, network: Network) -> Option<Place> {
-        if self.limit == 0 {
+    /// A place, unless `network` has `limit` already; 0 for no limit.
+    fn take_place(self: &Arc<Self>, network: Network, limit: usize) -> Option<Place> {
+        if limit == 0 {
             return Some(Place(None));
         }
         let mut by_network = self.by_network.lock().unwrap_or_else(PoisonError::into_inner);
         let open = by_network.entry(network).or_insert(0);
         // Never 0 here when it is refused, so that no entry is left behind.
-        (*open < self.limit).then(|| {
+        (*open < limit).then(|| {
             *open += 1;
             Place(Some((Arc::clone(self), network)))
         })
@@ -265,12 +273,12 @@ mod tests {
             limit in 1usize..5,
             steps in proptest::collection::vec((any::<bool>(), 0u32..4, any::<prop::sample::Index>()), 0..200),
         ) {
-            let open = Arc::new(Open { limit, by_network: Mutex::default() });
+            let open = Arc::new(Open::default());
             let mut places: Vec<(u32, Place)> = Vec::new();
             for (comes, number, which) in steps {
                 if comes {
                     let here = places.iter().filter(|(other, _)| *other == number).count();
-                    let place = open.take_place(v4(number));
+                    let place = open.take_place(v4(number), limit);
                     prop_assert_eq!(place.is_some(), here < limit);
                     places.extend(place.map(|place| (number, place)));
                 } else if !places.is_empty() {

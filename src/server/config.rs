@@ -76,11 +76,17 @@ pub struct AdminConfig {
     pub listen: SocketAddr,
     /// Whether `/readyz` fails while the broker is away.
     pub ready_needs_broker: bool,
+    /// The settings file is looked at this often, and taken over when it has changed; 0 for never, but SIGHUP has it read.
+    pub reload_interval: Span,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9090)), ready_needs_broker: false }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            ready_needs_broker: false,
+            reload_interval: Span::from_secs(5),
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use super::body::{Body, Kind, StreamBody, StreamView};
 use super::drive::{Closing, Drive, End};
 use super::ending::end_with;
 use super::fallback::Responder;
-use super::site::Site;
+use super::sites::Sites;
 use super::socket::{SocketOutlet, Transport};
 use super::strict::Strict;
 use super::switched::Switched;
@@ -41,7 +41,7 @@ const MAX_HTTP2_STREAMS: u32 = 128;
 
 /// Everything that serving a connection takes; one a worker.
 pub(crate) struct Protocol {
-    site: Arc<Site>,
+    sites: Sites,
     shard: Shard,
     fallback: Option<Rc<dyn Responder>>,
     http1: http1::Builder,
@@ -83,7 +83,7 @@ enum Carried {
 }
 
 impl Protocol {
-    pub(crate) fn new(site: Arc<Site>, shard: Shard, settings: &ServerConfig, tls: Option<Arc<Tls>>) -> Self {
+    pub(crate) fn new(sites: Sites, shard: Shard, settings: &ServerConfig, tls: Option<Arc<Tls>>) -> Self {
         let header_bytes = usize::try_from(settings.max_header_bytes.as_u64()).unwrap_or(usize::MAX).max(8 << 10);
         let mut http1 = http1::Builder::new();
         http1
@@ -99,8 +99,8 @@ impl Protocol {
             .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
             .keep_alive_interval(settings.header_timeout.0)
             .keep_alive_timeout(settings.header_timeout.0);
-        let fallback = site.settle();
-        Self { site, shard, fallback, http1, http2, settings: settings.clone(), tls, traffic: Traffic::default() }
+        let fallback = sites.current().settle();
+        Self { sites, shard, fallback, http1, http2, settings: settings.clone(), tls, traffic: Traffic::default() }
     }
 
     /// Answers under way on all connections.
@@ -170,7 +170,8 @@ impl Protocol {
         closing: Closing,
     ) -> Response<Body> {
         let upgrade = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
-        let (response, tunnel) = self.site.answer(&self.shard, self.fallback.as_deref(), request, peer).await;
+        let site = self.sites.current();
+        let (response, tunnel) = site.answer(&self.shard, self.fallback.as_deref(), request, peer).await;
         let response = end_with(response, &closing, self.settings.drain_window.0);
         // Only a stream is left for another protocol, never the connection (RFC 8441).
         if let (Some(tunnel), Some(upgrade)) = (tunnel, upgrade) {
@@ -234,7 +235,8 @@ impl Protocol {
         let underway = traffic.begin();
         // An HTTP/1.0 response has no chunks: it stays with hyper.
         let chunked = request.version() == http::Version::HTTP_11;
-        let (response, tunnel) = self.site.answer(&self.shard, self.fallback.as_deref(), request, peer).await;
+        let site = self.sites.current();
+        let (response, tunnel) = site.answer(&self.shard, self.fallback.as_deref(), request, peer).await;
         if let Some(tunnel) = tunnel {
             carried.replace(Carried::Switched(tunnel, traffic.begin()));
         }

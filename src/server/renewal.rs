@@ -1,7 +1,7 @@
 //! A new token for a stream that is open: `POST <endpoint>/token`, and what the stream may hear from then on.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response};
@@ -14,12 +14,12 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::body::Body;
-use super::endpoint::granted;
 use super::problem::Problem;
-use super::site::{Denied, Site, refuse, remaining};
+use super::regrant;
+use super::site::{Denied, Site, refuse};
 use crate::auth::{self, AuthError, Credentials, Identity, Source};
 use crate::event::{ChannelName, UserId};
-use crate::hub::{Standing, Subscription, Verdict, View, Whom};
+use crate::hub::{Verdict, View, Whom};
 
 /// Bytes of a request's body besides the token.
 const ENVELOPE_BYTES: usize = 1024;
@@ -132,15 +132,8 @@ fn judged(view: &View<'_>, identity: &Identity, now: SystemTime) -> (Outcome, Ve
     if standing.identity.user() != identity.user() {
         return (Outcome::OtherUser, Verdict::Keep);
     }
-    let channels = granted(standing.asked.as_deref(), &standing.defaults, identity);
-    let subscription = Subscription {
-        connection_id: view.connection,
-        user: identity.user().cloned(),
-        channels: channels.clone(),
-        expires: remaining(identity, now, Instant::now()),
-        standing: Some(Arc::new(Standing { identity: identity.clone(), ..standing.clone() })),
-    };
-    (Outcome::Renewed(channels), Verdict::Change(Box::new(subscription)))
+    let subscription = regrant::subscription(view, standing, identity, now);
+    (Outcome::Renewed(subscription.channels.clone()), Verdict::Change(Box::new(subscription)))
 }
 
 fn answer(json: &serde_json::Value) -> Response<Body> {

@@ -20,8 +20,9 @@ use super::endpoint::{Claimed, Endpoints, Wishes, channels};
 use super::fallback::{Answer, Fallback, Responder};
 use super::overload::{Overload, Patience};
 use super::problem::{Problem, unauthorized};
+use super::regrant::remaining;
 use super::{CorsConfig, EndpointConfig};
-use crate::auth::{AuthConfig, AuthError, Credentials, Identity, Source, credentials};
+use crate::auth::{AuthConfig, AuthError, Authenticator, Credentials, Identity, Source, credentials};
 use crate::event::UserId;
 use crate::hub::{Beginning, Orders, Shard, Standing, StreamConfig, Subscription};
 use crate::provider::Keys;
@@ -34,7 +35,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const MAX_REQUEST_ID: usize = 128;
 
-/// Shared by all workers; nothing in it changes but the issuers' keys.
+/// Shared by all workers; nothing in it changes but the issuers' keys. Other settings make another site.
 pub struct Site {
     endpoints: Endpoints,
     cors: Cors,
@@ -61,6 +62,13 @@ pub struct SiteSettings<'a> {
 
 /// A response and what its connection becomes.
 type Answered = (Response<Body>, Option<Tunnel>);
+
+/// Who makes a request.
+struct Admitted {
+    identity: Identity,
+    /// By which the application knew it; none if it did not have to be asked.
+    session: Option<Arc<Session>>,
+}
 
 /// Why a request was given no identity.
 pub(super) enum Denied {
@@ -122,6 +130,30 @@ impl Site {
             patience: Patience::new(stream),
             fallback,
         }
+    }
+
+    /// The same site with other settings. Streams that are open count on.
+    #[must_use]
+    pub fn changed_to(&self, settings: SiteSettings<'_>, keys: Arc<Keys>, sessions: Option<Arc<Sessions>>) -> Self {
+        let (orders, trusted, fallback) = (self.orders.clone(), self.trusted.clone(), self.fallback.clone());
+        let admission = self.admission.changed_to(settings.stream, trusted.clone());
+        Self { admission, ..Self::new(settings, keys, sessions, orders, trusted, fallback) }
+    }
+
+    /// As [`Site::changed_to`], with those who know keys and sessions already.
+    #[must_use]
+    pub fn with_settings(&self, settings: SiteSettings<'_>) -> Self {
+        self.changed_to(settings, Arc::clone(&self.keys), self.sessions.clone())
+    }
+
+    /// What verifies tokens here.
+    #[must_use]
+    pub fn authenticator(&self) -> Arc<Authenticator> {
+        self.keys.authenticator()
+    }
+
+    pub(super) fn sessions(&self) -> Option<&Arc<Sessions>> {
+        self.sessions.as_ref()
     }
 
     /// The calling worker's part of the fallback.
@@ -195,8 +227,8 @@ impl Site {
         if let Err(overload) = self.admission.knock(client) {
             return self.turn_away(overload, request.headers());
         }
-        let identity = match self.authenticate(request, peer, request_id).await {
-            Ok(identity) => identity,
+        let admitted = match self.authenticate(request, peer, request_id).await {
+            Ok(admitted) => admitted,
             Err(Denied::Auth(error @ (AuthError::KeysUnavailable | AuthError::SessionUnavailable))) => {
                 telemetry::stream::auth_failed(error.reason());
                 let why = if error == AuthError::KeysUnavailable { Overload::Keys } else { Overload::Session };
@@ -205,7 +237,7 @@ impl Site {
             Err(denied) => return denied.into_response(request_id),
         };
         let now = SystemTime::now();
-        match self.subscription(claimed, request, peer, &identity, now) {
+        match self.subscription(claimed, request, peer, admitted, now) {
             Ok(_) if head_only => event_stream(Body::empty()),
             Ok((subscription, beginning)) => self
                 .open(shard, &subscription, beginning, client, request_id)
@@ -224,7 +256,7 @@ impl Site {
         request: &Request<B>,
         peer: Peer,
         request_id: &HeaderValue,
-    ) -> Result<Identity, Denied> {
+    ) -> Result<Admitted, Denied> {
         let credentials = credentials(request.headers(), request.uri().query(), &self.auth)?;
         if let (None, Some(sessions)) = (&credentials, &self.sessions)
             && let Some(session) = Session::of(request, peer, &self.trusted, request_id)
@@ -233,9 +265,11 @@ impl Site {
             if !self.cors.admits_cookie(request) {
                 return Err(Denied::Origin);
             }
-            return Ok(sessions.identify(&session).await?);
+            let identity = sessions.identify(&session).await?;
+            return Ok(Admitted { identity, session: Some(Arc::new(session)) });
         }
-        self.identify(credentials.as_ref(), request).await
+        let identity = self.identify(credentials.as_ref(), request).await?;
+        Ok(Admitted { identity, session: None })
     }
 
     /// Who the bearer of `credentials` is, which came with `request`; at once, unless an issuer has to be asked for a newer key.
@@ -284,7 +318,7 @@ impl Site {
         claimed: &Claimed<'_>,
         request: &Request<B>,
         peer: Peer,
-        identity: &Identity,
+        Admitted { identity, session }: Admitted,
         now: SystemTime,
     ) -> Result<(Subscription, Beginning), Problem> {
         let wishes = Wishes::read(request.uri().query(), claimed.channel)?;
@@ -293,32 +327,24 @@ impl Site {
             return Err(Problem::USER_MISMATCH);
         }
         let asked = wishes.asked(self.stream.max_channels)?;
-        let channels = channels(asked.as_deref(), claimed.endpoint.channels(), identity)?;
+        let channels = channels(asked.as_deref(), claimed.endpoint.channels(), &identity)?;
         // The header wins: a browser sets it when it reconnects, with the query still as the page wrote it.
         let header = request.headers().get(LAST_EVENT_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-        let expires = remaining(identity, now, Instant::now());
+        let expires = remaining(&identity, now, Instant::now());
+        let user = identity.user().cloned();
         let standing = Standing {
-            identity: identity.clone(),
+            identity,
+            session,
             asked,
             defaults: Arc::clone(claimed.endpoint.channels()),
-            address: Some(peer.address),
+            address: Some(self.trusted.client(peer.address, request.headers())),
             opened: Instant::now(),
         };
-        let subscription = Subscription {
-            connection_id: Uuid::new_v4(),
-            user: identity.user().cloned(),
-            channels,
-            expires,
-            standing: Some(Arc::new(standing)),
-        };
+        let subscription =
+            Subscription { connection_id: Uuid::new_v4(), user, channels, expires, standing: Some(Arc::new(standing)) };
         let last_event_id = header.filter(|id| !id.is_empty()).or_else(|| wishes.last_event_id.clone());
         Ok((subscription, beginning(last_event_id.as_deref(), &wishes, now)))
     }
-}
-
-/// When a stream of `identity` ends on the clock of streams. A time too far off to be told is no end.
-pub(super) fn remaining(identity: &Identity, now: SystemTime, instant: Instant) -> Option<Instant> {
-    identity.expires().and_then(|at| instant.checked_add(at.duration_since(now).unwrap_or(Duration::ZERO)))
 }
 
 /// Where the stream begins. An id wins: a browser that reconnects sends it beside the query of its first request.

@@ -17,7 +17,7 @@ use tokio::time::{sleep, sleep_until};
 use super::ServerConfig;
 use super::connection::Protocol;
 use super::drive::Closing;
-use super::site::Site;
+use super::sites::Sites;
 use super::socket;
 use super::tls::Tls;
 use crate::hub::{Shard, ShardSeed};
@@ -38,7 +38,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub struct Worker {
     pub listener: TcpListener,
     pub seed: ShardSeed,
-    pub site: Arc<Site>,
+    pub sites: Sites,
     pub settings: ServerConfig,
     /// Open connections of all workers.
     pub connections: Arc<AtomicUsize>,
@@ -65,9 +65,9 @@ impl Worker {
 
     async fn run(self) {
         // `drain` is held to the end: its drop says that this worker is done.
-        let Self { listener, seed, site, settings, connections, tls, write_timeout, drain, failed } = self;
+        let Self { listener, seed, sites, settings, connections, tls, write_timeout, drain, failed } = self;
         let shard = seed.settle(Instant::now());
-        let protocol = Rc::new(Protocol::new(site, shard.clone(), &settings, tls));
+        let protocol = Rc::new(Protocol::new(sites, shard.clone(), &settings, tls));
         // Its writes are many and bounded by the turn itself, so that they need no budget of the runtime's.
         let mut turning = spawn_local(coop::unconstrained(turns(shard.clone())));
         let open = Open { here: Rc::default(), everywhere: connections, limit: settings.max_connections };

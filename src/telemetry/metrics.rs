@@ -68,6 +68,15 @@ fn describe() {
     describe_gauge!("control_connected", "1 while the application's orders are being consumed, 0 otherwise");
     describe_counter!("auth_session_checks_total", "Sessions that the application was to be asked about, by outcome");
     describe_counter!("auth_key_refreshes_total", "Fetches and readings of issuers' keys, by outcome");
+    describe_gauge!(
+        "config_last_reload_successful",
+        "1 if the configuration was last taken over, 0 if a new one was refused"
+    );
+    describe_gauge!(
+        "config_last_reload_success_timestamp_seconds",
+        Unit::Seconds,
+        "When the configuration in force was taken over"
+    );
     describe_gauge!("amqp_connected", "1 while messages are being consumed, 0 otherwise");
     describe_counter!("amqp_deliveries_total", "Messages that the source handed over");
     describe_counter!(

@@ -2,6 +2,7 @@
 
 pub mod amqp;
 pub mod auth;
+pub mod config;
 mod log;
 mod metrics;
 pub mod proxy;

@@ -44,6 +44,7 @@ mod origins;
 mod outage;
 mod presence;
 mod refusals;
+mod reload;
 mod renewal;
 mod resuming;
 mod secrecy;

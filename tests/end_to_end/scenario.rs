@@ -68,6 +68,14 @@ impl Scenario {
         &self.config
     }
 
+    /// Lays `changes` over the configuration while the program runs.
+    pub fn rewrite(&mut self, changes: &str) {
+        let mut config: toml::Table = self.config.parse().expect("the configuration is TOML");
+        lay_over(&mut config, changes.parse().expect("the changes are TOML"));
+        self.config = config.to_string();
+        self.server.rewrite(&self.config);
+    }
+
     /// Starts a second process with the same configuration.
     pub async fn replica(&self) -> Server {
         Server::start(&self.config).await

@@ -166,6 +166,18 @@ impl Server {
         self.signal(Signal::TERM);
     }
 
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    /// Puts another configuration in the place of the one that it was started with, all at once.
+    pub fn rewrite(&self, config: &str) {
+        let path = self.directory.path().join("config.toml");
+        let new = path.with_extension("new");
+        std::fs::write(&new, with_listeners(config, ANY_PORT, self.directory.path())).expect("writable");
+        std::fs::rename(&new, &path).expect("writable");
+    }
+
     /// Leaves the program `count` file descriptors, of which it holds some already.
     pub fn limit_descriptors_to(&self, count: u64) {
         let limit = Rlimit { current: Some(count), maximum: Some(count) };

@@ -75,6 +75,7 @@ fn newer(shards: &[Shard], number: usize) -> Result<Subscriber, Refused> {
     let authenticator = crate::auth::Authenticator::load(&config).expect("a sound section");
     let standing = Standing {
         identity: authenticator.authenticate(None, std::time::SystemTime::now()).expect("anonymous"),
+        session: None,
         asked: None,
         defaults: Vec::new().into(),
         address: None,

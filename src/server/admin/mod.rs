@@ -59,7 +59,8 @@ pub struct Admin {
     pub drain: DrainHandle,
     /// After this time a drain has ended what streams it could.
     pub drain_time: Duration,
-    pub explainer: Explainer,
+    /// As of now: a new configuration makes another one.
+    pub explainer: Arc<dyn Fn() -> Explainer + Send + Sync>,
 }
 
 impl fmt::Debug for Admin {
@@ -176,6 +177,7 @@ mod tests {
         let authenticator = Authenticator::load(&auth).expect("a sound section");
         let everyone = MappingConfig { routing_key: "all".into(), everyone: true, ..MappingConfig::default() };
         let table = MappingTable::compile(&[everyone], "app-").expect("a sound mapping");
+        let (authenticator, mappings) = (Arc::new(authenticator), Mappings::new(table));
         let (_, _, overview) = hub::open(&HistoryConfig::default(), &StreamConfig::default(), None, 1);
         Admin {
             metrics: PrometheusBuilder::new().build_recorder().handle(),
@@ -184,7 +186,7 @@ mod tests {
             broker: Arc::new(|| true),
             drain: Drain::new().handle(),
             drain_time: Duration::from_secs(10),
-            explainer: Explainer::new(Arc::new(authenticator), Mappings::new(table)),
+            explainer: Arc::new(move || Explainer::new(Arc::clone(&authenticator), mappings.clone())),
         }
     }
 

@@ -132,7 +132,7 @@ impl Admin {
     fn explain(&self, body: Bytes) -> Outcome<'_> {
         Box::pin(async move {
             let explained = Question::read(&body).and_then(|question| {
-                let explanation = self.explainer.explain(&question, SystemTime::now())?;
+                let explanation = (self.explainer)().explain(&question, SystemTime::now())?;
                 Ok::<_, QuestionError>(serde_json::to_string(&explanation)?)
             });
             match explained {
