@@ -21,6 +21,7 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches/fanout benches/resume && echo 'fn main() {}' >src/main.rs && \
     touch src/lib.rs benches/hub.rs benches/fanout/main.rs benches/resume/main.rs && \
     cargo zigbuild --release --locked --features mimalloc --bin cottontail --target "$(cat target-triple)"
+COPY config.toml ./
 COPY src src
 # Copied files may be older than that empty program, which cargo would then keep.
 RUN touch src/main.rs src/lib.rs && \

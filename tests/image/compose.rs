@@ -43,12 +43,14 @@ impl Legacy {
             .env("PORT", port.to_string())
             .env("JWT_SECRET", secret)
             .env("RABBITMQ_API", api)
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        let legacy = Self { child, port, _folder: folder };
         let address = ([127, 0, 0, 1], port).into();
         eventually("the application to answer", async || try_fetch(address, &Request::get("/")).await.ok()).await;
-        Self { child, port, _folder: folder }
+        legacy
     }
 }
 

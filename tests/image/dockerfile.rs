@@ -79,3 +79,28 @@ fn the_layer_of_the_dependencies_has_a_stub_for_each_target_of_the_manifest() {
         assert!(stubs.contains(path), "{path}");
     }
 }
+
+/// The files beside `src` that the program, its tests apart, holds in itself.
+fn included(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let names = entries.flat_map(|path| {
+        if path.is_dir() {
+            return included(&path);
+        }
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let program = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let paths = program.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        paths.filter(|path| path.starts_with("../")).map(|path| path.trim_start_matches("../").to_owned()).collect()
+    });
+    names.collect()
+}
+
+#[test]
+fn what_the_program_holds_in_itself_is_copied() {
+    let copies = instructions("COPY").join("\n");
+    let included = included(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    assert!(!included.is_empty(), "config.toml is one");
+    for name in included {
+        assert!(copies.split([' ', '\n']).any(|word| word == name), "{name}");
+    }
+}
