@@ -9,7 +9,7 @@ use cottontail::config::Sources;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::chart::{Objects, at, ci_values, list, path, read, template, text};
+use crate::chart::{Objects, at, ci_values, list, path, read, run, template, text};
 
 /// Where the chart mounts what is secret.
 const SECRETS: &str = "/run/secrets/cottontail";
@@ -26,6 +26,14 @@ const MATERIAL: [(&str, &str); 3] = [
     ),
 ];
 
+/// A certificate of its own in `tls.crt`, and its key in `tls.key`.
+fn certificate(folder: &Path) {
+    let [certificate, key] = ["tls.crt", "tls.key"].map(|name| folder.join(name).display().to_string());
+    let request = "req -x509 -nodes -days 1 -subj /CN=shop.example.com -newkey ec -pkeyopt ec_paramgen_curve:P-256";
+    let files = ["-out", &certificate, "-keyout", &key];
+    run("openssl", request.split(' ').chain(files)).expect("openssl makes one");
+}
+
 /// The program's verdict on a rendered config.toml, with files where the chart would mount them.
 fn check(config: &str) -> Result<(), String> {
     let folder = TempDir::new().expect("a temporary folder");
@@ -36,6 +44,9 @@ fn check(config: &str) -> Result<(), String> {
         let Some(name) = path.and_then(|path| path.strip_prefix(SECRETS)) else { return };
         fs::write(secrets.join(name.trim_start_matches('/')), content).expect("it is writable");
     };
+    if table["server"].get("tls").is_some() {
+        certificate(&secrets);
+    }
     let broker = &table["broker"];
     write(broker.get("urls_file").and_then(toml::Value::as_str), "amqp://user:password@rabbitmq:5672/%2f\n");
     if let Some(file) = broker.get("ca_file").and_then(toml::Value::as_str) {

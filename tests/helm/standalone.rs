@@ -91,6 +91,8 @@ fn existing_secrets_are_mounted_and_none_is_made() {
     assert!(objects.find("Secret").is_none(), "{:?}", objects.names());
     let projected = at(objects.pod(), "/volumes/1/projected");
     let expected = [
+        ("secret", "shop-tls", "tls.crt", "tls.crt"),
+        ("secret", "shop-tls", "tls.key", "tls.key"),
         ("secret", "rabbitmq-cottontail", "uris", "amqp-urls"),
         ("secret", "rabbitmq-tls", "ca.crt", "amqp-ca.pem"),
         ("secret", "shop-jwt", "hmac", "issuer-0"),

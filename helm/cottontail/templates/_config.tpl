@@ -66,8 +66,13 @@ jwksFrom: jwks_file
 {{- if .Values.issuers -}}
 {{- $_ := set $auth "issuer" (include "cottontail.issuers" . | fromYamlArray) -}}
 {{- end -}}
+{{- $server := dict "listen" (printf "0.0.0.0:%d" (int .Values.ports.http)) -}}
+{{- if .Values.tls.existingSecret -}}
+{{- $files := dict "certificate_file" (printf "%s/tls.crt" $directory) "key_file" (printf "%s/tls.key" $directory) -}}
+{{- $_ := set $server "tls" $files -}}
+{{- end -}}
 {{- $ours := dict
-  "server" (dict "listen" (printf "0.0.0.0:%d" (int .Values.ports.http)))
+  "server" $server
   "admin" (dict "listen" (printf "0.0.0.0:%d" (int .Values.ports.admin)))
   "broker" $broker "upstream" $upstream "auth" $auth -}}
 {{- $config := mergeOverwrite (deepCopy .Values.config) $ours -}}
@@ -107,6 +112,10 @@ issuer-{{ $index }}: {{ $issuer.secret | toString | quote }}
 {{- if include "cottontail.secretData" . | trim }}
 - secret:
     name: {{ include "cottontail.fullname" . }}
+{{- end }}
+{{- with .Values.tls.existingSecret }}
+{{ include "cottontail.projected" (dict "name" "tls" "path" "tls.crt" "from" (dict "secret" . "key" "tls.crt")) }}
+{{ include "cottontail.projected" (dict "name" "tls" "path" "tls.key" "from" (dict "secret" . "key" "tls.key")) }}
 {{- end }}
 {{- with .Values.broker.existingSecret }}
 {{ include "cottontail.projected" (dict "name" "broker" "path" "amqp-urls" "from" (dict "secret" . "key" $.Values.broker.existingSecretKey)) }}
