@@ -157,6 +157,9 @@ async fn while_the_broker_is_away_no_stream_is_lost_and_afterwards_the_newest_st
     assert_eq!(keys, ["sse.user.comes.online", "sse.user.goes.offline"]);
     let _new = scenario.subscribe("new").await;
     assert_eq!(listener.hears_key().await, "sse.user.new.online", "and nothing of those who are as they were");
+    // The other connection, on which events come, has a backoff of its own.
+    let consumes = |metrics: &Metrics| metrics.sum("amqp_connected") > 0.5;
+    scenario.server.metrics_until("messages to be consumed", consumes).await;
     app.publish("user.stays.hello", "still here").await;
     let mut message = stays.message().await;
     if message.name == "gap" {
