@@ -219,6 +219,45 @@ async fn what_is_remembered_ends_with_its_time() {
     .await;
 }
 
+/// Ada with other channels.
+fn promoted(_: &Asked) -> Reply {
+    Reply::new(200).header("X-User", "ada").header("X-Channels", "team.blue")
+}
+
+#[tokio::test]
+async fn the_session_of_an_open_stream_is_asked_about_again_and_the_stream_follows() {
+    let (mut app, scenario) = start("recheck = \"400ms\"\ncache = \"0s\"\n", by_header).await;
+    let request = with_cookie("/events", &marker("ada-session"));
+    let mut stream = EventStream::open(scenario.server.address(), &request).await;
+    assert_eq!(stream.connected().await["channels"], json!(["team.red"]));
+    app.go_away().await;
+    let failed = scenario.server.metrics().await.sum_where("auth_session_checks_total", "outcome", "failed");
+    checks(&scenario, "failed", failed + 1.0).await;
+    scenario.app.publish("channel.team.red", "still red").await;
+    assert_eq!(stream.message().await.data, "still red", "an application that is away takes no stream away");
+    app.says(promoted);
+    app.come_back().await;
+    // Red stops for this stream before blue begins.
+    eventually("the stream to hear of its new team", async || {
+        scenario.app.publish("channel.team.blue", "blue").await;
+        let subscribers =
+            crate::support::http1::fetch(scenario.server.admin(), &Request::get("/subscribers")).await.json();
+        (subscribers["subscribers"][0]["channels"] == json!(["team.blue"])).then_some(())
+    })
+    .await;
+    scenario.app.publish("channel.team.red", "red").await;
+    scenario.app.publish("user.ada.done", "done").await;
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|last| last != "done") {
+        heard.push(stream.message().await.data);
+    }
+    assert!(!heard.contains(&"red".to_owned()), "{heard:?}");
+    app.says(|_| Reply::new(401));
+    let last = stream.message().await;
+    assert_eq!((last.name.as_str(), last.data.as_str()), ("disconnected", r#"{"reason":"session_refused"}"#));
+    assert!(stream.message_or_end().await.is_err());
+}
+
 #[tokio::test]
 async fn tokens_and_keys_come_first_and_an_opaque_bearer_is_the_applications() {
     let (app, scenario) = start("", |asked: &Asked| {
