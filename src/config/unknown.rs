@@ -64,6 +64,6 @@ mod tests {
     fn a_key_like_no_other_gets_the_keys_beside_it() {
         assert_eq!(nearest_to("admin.xyzzyplugh"), None);
         let hint = hint(&Shape::new(), &["admin".into(), "xyzzyplugh".into()]);
-        assert_eq!(hint, "; known here: listen, ready_needs_broker");
+        assert_eq!(hint, "; known here: listen, ready_needs_broker, reload_interval");
     }
 }
