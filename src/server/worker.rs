@@ -28,6 +28,9 @@ use crate::telemetry::{self, Throttle};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time between two log lines about it: where descriptors are short, one comes free now and then.
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Connections accepted before everything else has had its turn. A new one costs most at its start, where its token is
+/// verified, and a crowd of them must not keep events waiting.
+const ACCEPTS_IN_A_ROW: usize = 16;
 /// The steps in which a drain ends streams.
 const DRAIN_STEP: Duration = Duration::from_millis(100);
 /// How long the last bytes of ended streams may take to leave.
@@ -208,6 +211,7 @@ async fn accept(
         }
     };
     let mut complaints = Throttle::new(ACCEPT_LOG_INTERVAL);
+    let mut in_a_row = 0;
     loop {
         if open.is_full() {
             // The rest wait in the kernel's queue until somebody leaves.
@@ -217,6 +221,11 @@ async fn accept(
         match listener.accept().await {
             Ok((connection, _peer)) => {
                 spawn_local(Rc::clone(protocol).serve(connection, open.count(), closing.clone()));
+                in_a_row += 1;
+                if in_a_row == ACCEPTS_IN_A_ROW {
+                    in_a_row = 0;
+                    yield_now().await;
+                }
             }
             Err(error) => {
                 telemetry::stream::accept_failed();
