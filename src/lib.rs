@@ -37,6 +37,13 @@
 //! piece. A connection that leaves HTTP, or a stream of one that speaks HTTP/2, becomes a [`proxy::Tunnel`], which the worker
 //! carries in its place.
 //!
+//! # What reaches a stream that is open
+//!
+//! A new token, a logout, a session that the application has ended, a new configuration: each is an order
+//! ([`hub::Orders`]) that every shard carries out on its own thread, a slice a turn. It looks at what the stream rests on
+//! ([`hub::Standing`]) and keeps it, gives it other audiences or ends it. [`app::Reloader`] takes another configuration over:
+//! first the binding keys, then the mappings, the limits and the site that answers requests, and last the open streams.
+//!
 //! # The end
 //!
 //! [`app::App::stop`]: not ready, then no new connections, then the streams in batches over the drain window, then what is
@@ -73,6 +80,7 @@
 //! | credentials, identity | a token or a machine's key that nobody has verified; who its bearer is, once it is |
 //! | session | what a request brings along by which the application knows its user: its cookie and `Authorization` |
 //! | grant | a channel, or a pattern of channels, that an identity may see |
+//! | order, verdict | what is asked of open streams; what becomes of one of them |
 //! | position, mark, id | a place in a history's order; what tells it from that place in another; both together |
 //! | history, ring, replay | the events that are kept; where they are kept in memory; the part after an id |
 //! | gap | what a subscriber missed, or may have, and cannot be given any more |
