@@ -102,7 +102,7 @@ impl Live {
         let knowing = is_changed("auth").then(|| Knowing::new(authenticator, sources, forward, &self.revocations));
         self.replace_site(&config, knowing);
         if (is_changed("auth") || is_changed("endpoint"))
-            && server::reconsider(&self.overview.orders(), self.sites.current().authenticator()).is_err()
+            && server::reconsider(&self.overview.orders(), self.sites.current().authenticator()).await.is_err()
         {
             tracing::warn!("open streams keep their grants: too many orders to them are under way");
         }

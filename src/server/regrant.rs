@@ -3,9 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
 use super::endpoint::granted;
 use crate::auth::{AuthError, Authenticator, Identity};
 use crate::hub::{Busy, Orders, Standing, Subscription, Verdict, View, Whom};
+
+/// Time for every worker to judge its streams.
+const JUDGED_LIMIT: Duration = Duration::from_secs(10);
 
 /// When a stream of `identity` ends on the clock of streams. A time too far off to be told is no end.
 pub(super) fn remaining(identity: &Identity, now: SystemTime, instant: Instant) -> Option<Instant> {
@@ -41,17 +47,26 @@ pub(super) fn verdict(
     Verdict::Change(Box::new(new))
 }
 
-/// Has every open stream judged again by what `authenticator` says now. Streams that open later are judged by it anyway.
+/// Has every open stream judged again by what `authenticator` says now, and waits until that is done. Streams that open
+/// later are judged by it anyway.
 ///
 /// # Errors
 /// When too many orders are under way; then nobody was judged.
-pub fn reconsider(orders: &Orders, authenticator: Arc<Authenticator>) -> Result<(), Busy> {
+pub async fn reconsider(orders: &Orders, authenticator: Arc<Authenticator>) -> Result<(), Busy> {
     let judge = move |view: &View<'_>| {
         let Some(standing) = view.standing else { return Verdict::Keep };
         let now = SystemTime::now();
         let judged = authenticator.reconsider(&standing.identity, now);
         verdict(view, standing, judged.as_ref().map_err(|error| *error), now)
     };
-    let done = |streams| tracing::info!(streams, "open streams were given other grants or ended");
-    orders.give(Whom::All, judge, done)
+    let (done, told) = oneshot::channel();
+    let finish = move |streams| {
+        tracing::info!(streams, "open streams were given other grants or ended");
+        // An error means that nobody waits any more.
+        let _told = done.send(());
+    };
+    orders.give(Whom::All, judge, finish)?;
+    // A worker that is as busy as that does it when it comes to it.
+    let _in_time = timeout(JUDGED_LIMIT, told).await;
+    Ok(())
 }
