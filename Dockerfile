@@ -18,8 +18,8 @@ RUN case "$TARGETARCH" in \
 ENV CARGO_PROFILE_RELEASE_STRIP=symbols
 # The dependencies are a layer of their own, built for an empty program, and stay while Cargo.lock stays.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches/fanout benches/resume && echo 'fn main() {}' >src/main.rs && \
-    touch src/lib.rs benches/hub.rs benches/fanout/main.rs benches/resume/main.rs && \
+RUN mkdir -p src benches/fanout benches/proxy benches/resume && echo 'fn main() {}' >src/main.rs && \
+    touch src/lib.rs benches/hub.rs benches/fanout/main.rs benches/proxy/main.rs benches/resume/main.rs && \
     cargo zigbuild --release --locked --features mimalloc --bin cottontail --target "$(cat target-triple)"
 COPY config.toml ./
 COPY src src
