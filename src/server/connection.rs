@@ -171,7 +171,7 @@ impl Protocol {
     ) -> Response<Body> {
         let upgrade = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
         let site = self.sites.current();
-        let (response, tunnel) = site.answer(&self.shard, self.fallback.as_deref(), request, peer).await;
+        let (response, tunnel) = site.answer(&self.sites, &self.shard, self.fallback.as_deref(), request, peer).await;
         let response = end_with(response, &closing, self.settings.drain_window.0);
         // Only a stream is left for another protocol, never the connection (RFC 8441).
         if let (Some(tunnel), Some(upgrade)) = (tunnel, upgrade) {
@@ -236,7 +236,7 @@ impl Protocol {
         // An HTTP/1.0 response has no chunks: it stays with hyper.
         let chunked = request.version() == http::Version::HTTP_11;
         let site = self.sites.current();
-        let (response, tunnel) = site.answer(&self.shard, self.fallback.as_deref(), request, peer).await;
+        let (response, tunnel) = site.answer(&self.sites, &self.shard, self.fallback.as_deref(), request, peer).await;
         if let Some(tunnel) = tunnel {
             carried.replace(Carried::Switched(tunnel, traffic.begin()));
         }

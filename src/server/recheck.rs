@@ -39,7 +39,9 @@ pub async fn recheck_sessions(orders: Orders, sites: Sites) {
         part = (part + 1) % PARTS;
         let found = of_part(&orders, part).await;
         stream::iter(found)
-            .for_each_concurrent(AT_ONCE, |(connection, session)| recheck(&orders, &sessions, connection, session))
+            .for_each_concurrent(AT_ONCE, |(connection, session)| {
+                recheck(&orders, &sites, &sessions, (connection, session))
+            })
             .await;
     }
 }
@@ -75,14 +77,17 @@ fn is_of_part(connection: Uuid, part: u32) -> bool {
     hasher.finish() % u64::from(PARTS) == u64::from(part)
 }
 
-async fn recheck(orders: &Orders, sessions: &Sessions, connection: Uuid, session: Arc<Session>) {
+async fn recheck(orders: &Orders, sites: &Sites, sessions: &Sessions, (connection, session): (Uuid, Arc<Session>)) {
     let judged = match sessions.recheck(&session).await {
         Word::Known(identity) => Ok(identity),
         Word::Over(error) => Err(error),
         Word::Undecided => return,
     };
+    let sites = sites.clone();
     let judge = move |view: &View<'_>| {
         let Some(standing) = view.standing else { return Verdict::Keep };
+        // Another configuration may have come into force since the application answered.
+        let judged = judged.as_ref().map_err(|error| *error).and_then(|identity| sites.reconsider(identity));
         regrant::verdict(view, standing, judged.as_ref().map_err(|error| *error), SystemTime::now())
     };
     // When too much is under way it is asked about again an interval later.

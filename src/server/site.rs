@@ -21,6 +21,7 @@ use super::fallback::{Answer, Fallback, Responder};
 use super::overload::{Overload, Patience};
 use super::problem::{Problem, unauthorized};
 use super::regrant::remaining;
+use super::sites::Sites;
 use super::{CorsConfig, EndpointConfig};
 use crate::auth::{AuthConfig, AuthError, Authenticator, Credentials, Identity, Source, credentials};
 use crate::event::UserId;
@@ -46,7 +47,7 @@ pub struct Site {
     /// None where nobody is asked about sessions.
     sessions: Option<Arc<Sessions>>,
     trusted: Trusted,
-    admission: Admission,
+    pub(super) admission: Admission,
     patience: Patience,
     fallback: Option<Arc<dyn Fallback>>,
 }
@@ -164,6 +165,7 @@ impl Site {
     /// The answer to a request; a stream joins `shard`.
     pub(crate) async fn answer(
         &self,
+        sites: &Sites,
         shard: &Shard,
         fallback: Option<&dyn Responder>,
         mut request: Request<Incoming>,
@@ -179,12 +181,12 @@ impl Site {
         } else if request.method() == Method::POST && self.endpoints.claim_renewal(path) {
             let (head, body) = request.into_parts();
             let head = Request::from_parts(head, ());
-            let renewed = self.renew(&head, body).await;
+            let renewed = self.renew(sites, &head, body, peer).await;
             let mut response = renewed.unwrap_or_else(|refusal| refusal.into_response(&request_id));
             self.cors.apply(head.headers(), response.headers_mut());
             (response, None)
         } else if let Some(claimed) = self.endpoints.claim(path) {
-            let mut response = self.endpoint(shard, &claimed, &request, peer, &request_id).await;
+            let mut response = self.endpoint((sites, shard), &claimed, &request, peer, &request_id).await;
             if request.version() == Version::HTTP_10 {
                 // So that whoever looks into what stands in front sees it (RFC 9110 §7.6.3).
                 response.headers_mut().insert(VIA, HeaderValue::from_static("1.0 cottontail"));
@@ -208,7 +210,7 @@ impl Site {
 
     async fn endpoint<B>(
         &self,
-        shard: &Shard,
+        (sites, shard): (&Sites, &Shard),
         claimed: &Claimed<'_>,
         request: &Request<B>,
         peer: Peer,
@@ -227,7 +229,8 @@ impl Site {
         if let Err(overload) = self.admission.knock(client) {
             return self.turn_away(overload, request.headers());
         }
-        let admitted = match self.authenticate(request, peer, request_id).await {
+        let admitted = match self.authenticate(sites, request, peer, request_id).await {
+            // From here to the stream's place in the hub nothing is waited for, so that no order to open streams is missed.
             Ok(admitted) => admitted,
             Err(Denied::Auth(error @ (AuthError::KeysUnavailable | AuthError::SessionUnavailable))) => {
                 telemetry::stream::auth_failed(error.reason());
@@ -253,6 +256,7 @@ impl Site {
     /// that its session is; else anonymous, where that is allowed. The first that is there decides.
     async fn authenticate<B>(
         &self,
+        sites: &Sites,
         request: &Request<B>,
         peer: Peer,
         request_id: &HeaderValue,
@@ -265,10 +269,10 @@ impl Site {
             if !self.cors.admits_cookie(request) {
                 return Err(Denied::Origin);
             }
-            let identity = sessions.identify(&session).await?;
+            let identity = sites.confirm(self, sessions.identify(&session).await?)?;
             return Ok(Admitted { identity, session: Some(Arc::new(session)) });
         }
-        let identity = self.identify(credentials.as_ref(), request).await?;
+        let identity = sites.confirm(self, self.identify(credentials.as_ref(), request).await?)?;
         Ok(Admitted { identity, session: None })
     }
 

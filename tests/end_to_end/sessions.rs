@@ -332,3 +332,28 @@ async fn no_cookie_and_no_password_is_ever_logged() {
     assert!(log.contains("does not say whose a session is"), "{log}");
     assert_keeps_secrets("the log", &log);
 }
+
+#[tokio::test]
+async fn a_configuration_that_comes_while_the_application_is_asked_counts_for_the_stream_as_well() {
+    let app = Website::start(by_header).await;
+    let forward = format!("[auth.forward]\nurl = \"{}\"\ntimeout = \"20s\"\n", app.url("/session"));
+    let before = format!("[admin]\nreload_interval = \"50ms\"\n[auth]\npublic_channels = [\"news\"]\n{forward}");
+    let mut scenario = Scenario::start_with(&before).await;
+    app.hang();
+    let (address, request) = (scenario.server.address(), with_cookie("/events", &marker("ada-session")));
+    let opening = tokio::spawn(async move {
+        let mut stream = EventStream::open(address, &request).await;
+        (stream.connected().await, stream)
+    });
+    app.asked_until(1).await;
+    scenario.rewrite("[auth]\npublic_channels = [\"weather\"]");
+    let in_force = async || scenario.server.log().contains("a new configuration is in force").then_some(());
+    eventually("a new configuration to be in force", in_force).await;
+    app.wake();
+    let (connected, mut stream) = opening.await.unwrap();
+    assert_eq!(connected["channels"], json!(["team.red", "weather"]));
+    for channel in ["news", "weather"] {
+        scenario.app.publish(&format!("channel.{channel}"), channel).await;
+    }
+    assert_eq!(stream.message().await.data, "weather");
+}
