@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 
@@ -81,10 +81,15 @@ impl Topology {
 
     /// Makes all of it exist and gives the queues' names, which are new ones at each call:
     /// the broker may not have noticed yet that the connection before this one, and its queues, are gone.
+    /// The queue misses nothing afterwards, and holds nothing from before.
     pub(super) async fn establish(&self, channel: &Channel) -> Result<Queues, Failure> {
         self.check_exchange(channel).await?;
         let queues = self.declare_queues(channel).await.map_err(|error| Failure::of(error, Step::DeclareQueue))?;
         self.bind(channel, &queues.messages, Step::Bind).await?;
+        // Keys are bound one after the other, on all nodes of a cluster each: a message that came by the first of them may be
+        // newer than one that the last of them missed, and would stand behind the gap that tells of it.
+        let purged = channel.queue_purge(queues.messages.clone(), QueuePurgeOptions::default()).await;
+        purged.map_err(|error| Failure::of(error, Step::Consume))?;
         Ok(queues)
     }
 

@@ -4,9 +4,12 @@ use std::time::{Duration, Instant};
 
 use cottontail::broker::BrokerConfig;
 use cottontail::setting::{Secret, Span};
+use lapin::options::BasicPublishOptions;
+use lapin::{BasicProperties, Connection, ConnectionProperties};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::sync::oneshot;
+use tokio::time::{interval, timeout};
 
 use crate::harness::{LIMIT, Running, config, disturbed, metrics, unhurried};
 use crate::rabbitmq::{Node, free_port};
@@ -39,6 +42,55 @@ async fn a_broker_that_comes_up_late_is_found_and_the_wait_is_an_interruption() 
     node.start().await;
     assert_eq!(running.next_interruption().await, 1);
     running.stop().await;
+}
+
+/// Each of them has a few milliseconds in which keys are bound.
+const ROUNDS: u32 = 12;
+const BATCH: u32 = 5;
+
+/// The bindings of one queue are made one after the other: a message for the first may come before one for the last can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_an_interruption_nothing_is_missing_although_messages_flow_while_keys_are_bound() {
+    let config = config(&Node::shared().await.vhost("flowing").await);
+    // It declares the exchange.
+    Running::up(config.clone()).await.stop().await;
+    let (publishing, published) = oneshot::channel::<()>();
+    let flood = tokio::spawn(flood(config.clone(), published));
+    for round in 0..ROUNDS {
+        let mut running = Running::up(config.clone()).await;
+        let first = number(&running.next_message().await.1);
+        for expected in first + 1..first + 40 {
+            assert_eq!(number(&running.next_message().await.1), expected, "round {round}, {first} came first");
+        }
+        running.stop().await;
+    }
+    drop(publishing);
+    timeout(LIMIT, flood).await.expect("in time").expect("no panic");
+}
+
+/// Publishes numbers in order until `stop` resolves, some 5000 a second, for one binding key and the other in turn.
+async fn flood(config: BrokerConfig, mut stop: oneshot::Receiver<()>) {
+    let url = config.urls[0].expose();
+    let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("a broker");
+    let channel = connection.create_channel().await.expect("a channel");
+    let mut pace = interval(Duration::from_millis(1));
+    for number in 0.. {
+        if number % BATCH == 0 {
+            tokio::select! {
+                _ = &mut stop => break,
+                _ = pace.tick() => {}
+            }
+        }
+        let key = if number % 2 == 0 { format!("user.{number}") } else { format!("poison.{number}") };
+        let (exchange, options) = (config.exchange.as_str(), BasicPublishOptions::default());
+        let sent = channel.basic_publish(exchange.into(), key.into(), options, b"{}", BasicProperties::default());
+        sent.await.expect("sent");
+    }
+    connection.close(200, "OK".into()).await.expect("closed");
+}
+
+fn number(routing_key: &str) -> u32 {
+    routing_key.rsplit('.').next().and_then(|number| number.parse().ok()).expect("a number of ours")
 }
 
 #[tokio::test]
