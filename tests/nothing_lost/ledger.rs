@@ -51,6 +51,12 @@ impl Ledger {
         self.entries()[number].1 = fate;
     }
 
+    /// The messages from number `first` to number `last`.
+    pub fn between(&self, first: usize, last: usize) -> Vec<(usize, Topic, Fate)> {
+        let entries = self.entries();
+        (first..=last.min(entries.len() - 1)).map(|number| (number, entries[number].0, entries[number].1)).collect()
+    }
+
     /// How many messages were entered.
     pub fn len(&self) -> usize {
         self.entries().len()

@@ -21,7 +21,7 @@ use crate::support::deadline::eventually;
 use crate::support::http1::Request;
 use crate::support::rabbitmq::Node;
 use crate::support::tokens::{Issuer, now};
-use crate::verdict::{Excerpt, conflicting_ids, judge};
+use crate::verdict::{Excerpt, Fault, conflicting_ids, judge};
 
 pub const STREAM: &str = "nothing-lost";
 
@@ -34,6 +34,8 @@ const CROWD_LIMIT: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_millis(20);
 /// Findings that a failure shows in full.
 const SHOWN: usize = 3;
+/// Messages shown before and after those that a browser has lost.
+const AROUND: usize = 6;
 
 /// What kind of trial it is.
 #[derive(Clone, Copy, Debug)]
@@ -338,6 +340,13 @@ fn report<'a>(
             shown += 1;
             let excerpt = Excerpt(&log, finding.place);
             writeln!(report, "{} {:?}: {:?}\n{excerpt}", browser.name, browser.wants, finding.fault).unwrap();
+            if let Fault::Lost { first, last, .. } = finding.fault {
+                // Which keys were missed, and which were not, tells much about where.
+                for (number, topic, fate) in ledger.between(first.saturating_sub(AROUND), last + AROUND) {
+                    let due = if browser.wants.want(topic) { ", due" } else { "" };
+                    writeln!(report, "      {number} {topic:?} {fate:?}{due}").unwrap();
+                }
+            }
         }
         // In memory each replica counts for itself.
         if history == History::Stream {
