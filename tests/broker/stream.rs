@@ -1,11 +1,12 @@
 //! The history on a RabbitMQ stream: what a browser gets from replicas that come, go and share nothing but the broker.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytesize::ByteSize;
 use cottontail::broker::{BrokerConfig, publish_once};
 use cottontail::event::{Message, Scalar};
 use cottontail::hub::{Beginning, HistoryConfig};
+use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 
@@ -353,7 +354,7 @@ async fn a_message_published_twice_is_sent_once_where_that_is_asked_for() {
 #[tokio::test]
 async fn a_first_connection_begins_at_a_time() {
     let config = config(&rabbitmq::vhost("stream-since").await);
-    let before = std::time::SystemTime::now() - Duration::from_secs(60);
+    let before = SystemTime::now() - Duration::from_secs(60);
     let replica = Replica::up(&config, &HistoryConfig { warm_events: 0, ..history() }).await;
     let mut live = replica.open(Beginning::Now).await;
     publish(&config, ["user.1.a", "user.1.b"]).await;
@@ -361,6 +362,31 @@ async fn a_first_connection_begins_at_a_time() {
     let since = Beginning::Since { time: before, instant: Instant::now().checked_sub(Duration::from_secs(60)) };
     let mut stream = replica.open(since).await;
     assert_eq!([stream.next().await.name, stream.next().await.name], ["a", "b"]);
+    replica.stop().await;
+}
+
+/// With one reader all but the first wait, and are then read for together.
+#[tokio::test]
+async fn many_who_begin_in_one_second_share_a_reader_and_each_gets_all_since_then() {
+    let config = config(&rabbitmq::vhost("stream-since-many").await);
+    let few = HistoryConfig { warm_events: 0, memory: ByteSize::kib(4), replay_readers: 1, ..history() };
+    let replica = Replica::up(&config, &few).await;
+    let mut live = replica.open(Beginning::Now).await;
+    let names: Vec<String> = (0..300).map(|number| format!("e{number}")).collect();
+    let keys: Vec<String> = names.iter().map(|name| format!("user.1.{name}")).collect();
+    publish(&config, keys[..299].iter().map(String::as_str)).await;
+    until(&mut live, "e298").await;
+    let minute = Duration::from_secs(60);
+    let second = (SystemTime::now() - minute).duration_since(UNIX_EPOCH).expect("later than 1970").as_secs();
+    let beginnings = (0..20).map(|number| Beginning::Since {
+        time: UNIX_EPOCH + Duration::from_secs(second) + Duration::from_millis(number * 50),
+        instant: Instant::now().checked_sub(minute),
+    });
+    let mut several = join_all(beginnings.map(|beginning| replica.open(beginning))).await;
+    publish(&config, [keys[299].as_str()]).await;
+    for stream in &mut several {
+        assert_eq!(until(stream, "e299").await, names);
+    }
     replica.stop().await;
 }
 
