@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use cottontail::app::Plan;
 use cottontail::config::Sources;
 use cottontail::routing::Reason;
+use cottontail::telemetry::process_metrics;
 
 /// What a block of settings in README needs around it to be a whole configuration.
 const ISSUER: &str = "[[auth.issuer]]\nalgorithms = [\"HS256\"]\nsecret = \"only-for-this-test-0123456789abcdef\"\n";
@@ -72,6 +73,12 @@ fn metrics_in_sources() -> BTreeMap<String, (&'static str, BTreeSet<String>)> {
             let (_, labels) = metrics.entry(name.to_owned()).or_insert((kind, BTreeSet::new()));
             labels.extend(call.rsplit_once("=>").and_then(|(before, _)| before.rsplit('"').nth(1)).map(str::to_owned));
         }
+    }
+    // Those of the process are written as text.
+    for line in process_metrics().lines() {
+        let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|line| line.split_once(' ')) else { continue };
+        let kind = ["counter", "gauge"].into_iter().find(|known| *known == kind).expect("a type that README has");
+        metrics.insert(name.to_owned(), (kind, BTreeSet::new()));
     }
     metrics
 }

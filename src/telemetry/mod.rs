@@ -5,6 +5,7 @@ pub mod auth;
 pub mod config;
 mod log;
 mod metrics;
+mod process;
 pub mod proxy;
 pub mod session;
 pub mod stream;
@@ -13,4 +14,5 @@ pub mod tls;
 
 pub use log::{LogConfig, LogFormat, filter, set_format, set_level, set_up};
 pub use metrics::metrics;
+pub use process::process_metrics;
 pub use throttle::Throttle;

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::super::subscribers;
 use super::{Admin, Readiness};
 use crate::explain::{Question, QuestionError};
+use crate::telemetry;
 
 /// Channels that `/stats` lists.
 const TOP_CHANNELS: usize = 20;
@@ -74,7 +75,8 @@ impl Admin {
     }
 
     fn prometheus(&self) -> Response<Full<Bytes>> {
-        answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
+        let text = self.metrics.render() + &telemetry::process_metrics();
+        answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
     }
 
     fn stats(&self) -> Response<Full<Bytes>> {
