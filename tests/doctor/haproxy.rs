@@ -1,6 +1,6 @@
 //! `HAProxy` in front, as the README has it and with one setting wrong.
 
-use crate::ingress::{Ingress, changed, recipe};
+use crate::ingress::{Ingress, changed, nobody, recipe, says_come_back};
 use crate::patient::{LIVELY, QUIET, examine};
 use crate::scenario::Scenario;
 
@@ -11,6 +11,12 @@ async fn the_recipe_lets_events_through_quiet_or_lively() {
         let haproxy = Ingress::haproxy(&recipe("haproxy", scenario.server.address())).await;
         examine(&scenario, haproxy.address).await.is_clean();
     }
+}
+
+#[tokio::test]
+async fn the_recipe_tells_browsers_to_come_back_while_nobody_is_there() {
+    let haproxy = Ingress::haproxy(&recipe("haproxy", nobody())).await;
+    says_come_back(haproxy.address, 503).await;
 }
 
 #[tokio::test]

@@ -3,9 +3,14 @@
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::support::deadline::eventually;
+use crate::support::http1::{Request, fetch};
+use crate::support::rabbitmq::free_port;
+
+const NGINX_CONFIG: &str = "nginx.conf";
 
 /// The README's block of that language, with `here` in place of Cottontail's address.
 pub fn recipe(language: &str, here: SocketAddr) -> String {
@@ -23,11 +28,24 @@ pub fn changed(recipe: &str, from: &str, to: &str) -> String {
     recipe.replacen(from, to, 1)
 }
 
+/// Where nobody listens.
+pub fn nobody() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
+}
+
+/// A native `EventSource` goes on trying, and whoever brings a new token learns that nobody took it.
+pub async fn says_come_back(proxy: SocketAddr, otherwise: u16) {
+    let told = fetch(proxy, &Request::get("/events")).await;
+    assert_eq!((told.status(), told.text().as_str()), (200, "retry: 3000\n\n"));
+    assert_eq!(told.head.header("content-type"), Some("text/event-stream"));
+    assert_eq!(fetch(proxy, &Request::new("POST", "/events/token")).await.status(), otherwise);
+}
+
 /// A running proxy; gone when it is dropped.
 pub struct Ingress {
     child: Child,
     pub address: SocketAddr,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Ingress {
@@ -38,21 +56,22 @@ impl Ingress {
 
     /// As [`Ingress::nginx`], with more words on its `listen`.
     pub async fn nginx_listening(words: &str, locations: &str) -> Self {
+        Self::nginx_with("", words, locations).await
+    }
+
+    /// As [`Ingress::nginx_listening`], with something beside its `server`.
+    pub async fn nginx_with(beside: &str, words: &str, locations: &str) -> Self {
         let (directory, address) = (TempDir::new().unwrap(), free_address());
-        let root = directory.path().display();
-        let config = format!(
-            "daemon off; master_process off; pid {root}/pid; error_log {root}/error.log;
-             events {{ worker_connections 512; }}
-             http {{
-               access_log off; client_body_temp_path {root}/body; proxy_temp_path {root}/proxy;
-               fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
-               server {{ listen {address} {words}; {locations} }}
-             }}"
-        );
-        std::fs::write(directory.path().join("nginx.conf"), config).unwrap();
+        write_nginx(&directory, address, beside, words, locations);
         let mut command = Command::new("/usr/sbin/nginx");
-        command.arg("-p").arg(directory.path()).args(["-c", "nginx.conf", "-e", "stderr"]);
+        command.arg("-p").arg(directory.path()).args(["-c", NGINX_CONFIG, "-e", "stderr"]);
         Self::launch(command, address, directory).await
+    }
+
+    /// Has nginx go on with another configuration, as `nginx -s reload` does: its old worker finishes what it has begun.
+    pub fn reload_nginx(&self, beside: &str, locations: &str) {
+        write_nginx(&self.directory, self.address, beside, "", locations);
+        kill_process(Pid::from_child(&self.child), Signal::HUP).expect("the child was not reaped yet");
     }
 
     /// `HAProxy` with a configuration that listens on port 80.
@@ -68,7 +87,7 @@ impl Ingress {
 
     async fn launch(mut command: Command, address: SocketAddr, directory: TempDir) -> Self {
         let child = command.stdin(Stdio::null()).spawn().expect("the proxy is installed");
-        let mut ingress = Self { child, address, _directory: directory };
+        let mut ingress = Self { child, address, directory };
         eventually("the ingress to listen", async || {
             let ended = ingress.child.try_wait().unwrap();
             assert!(ended.is_none(), "the ingress refuses its configuration: {ended:?}");
@@ -81,10 +100,25 @@ impl Ingress {
 
 impl Drop for Ingress {
     fn drop(&mut self) {
-        // Both fail only when it is gone already.
-        self.child.kill().ok();
+        // So that nginx ends its workers; both fail only when it is gone already.
+        kill_process(Pid::from_child(&self.child), Signal::TERM).ok();
         self.child.wait().ok();
     }
+}
+
+fn write_nginx(directory: &TempDir, address: SocketAddr, beside: &str, words: &str, locations: &str) {
+    let root = directory.path().display();
+    let config = format!(
+        "daemon off; worker_processes 1; pid {root}/pid; error_log {root}/error.log;
+         events {{ worker_connections 4096; }}
+         http {{
+           access_log off; client_body_temp_path {root}/body; proxy_temp_path {root}/proxy;
+           fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
+           {beside}
+           server {{ listen {address} {words}; {locations} }}
+         }}"
+    );
+    std::fs::write(directory.path().join(NGINX_CONFIG), config).unwrap();
 }
 
 /// Neither proxy can be told to choose a port; below this the system gives none to anybody who did not ask for it.

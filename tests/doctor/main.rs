@@ -10,6 +10,7 @@ mod scenario;
 mod support;
 
 mod haproxy;
+#[allow(dead_code, reason = "shared by test binaries that each use a part")]
 mod ingress;
 mod nginx;
 mod others;

@@ -1,6 +1,6 @@
 //! nginx in front, as the README has it and with one setting wrong.
 
-use crate::ingress::{Ingress, changed, recipe};
+use crate::ingress::{Ingress, changed, nobody, recipe, says_come_back};
 use crate::patient::{LIVELY, QUIET, examine, examine_url};
 use crate::scenario::Scenario;
 use crate::support::tls::Certificates;
@@ -15,6 +15,12 @@ async fn the_recipe_lets_events_through() {
     let diagnosis = examine(&scenario, nginx.address).await;
     diagnosis.is_clean();
     assert!(diagnosis.text.contains("without TLS browsers speak HTTP/1.1 only"), "{}", diagnosis.text);
+}
+
+#[tokio::test]
+async fn the_recipe_tells_browsers_to_come_back_while_nobody_is_there() {
+    let nginx = Ingress::nginx(&recipe("nginx", nobody())).await;
+    says_come_back(nginx.address, 502).await;
 }
 
 #[tokio::test]

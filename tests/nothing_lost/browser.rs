@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -61,6 +61,8 @@ struct Log {
     noted: Mutex<Vec<Noted>>,
     /// One more than the highest number that came.
     reached: AtomicUsize,
+    /// When each request was sent.
+    requests: Mutex<Vec<Instant>>,
 }
 
 /// A browser that runs until it is dropped.
@@ -103,6 +105,11 @@ impl Browser {
     pub fn is_open(&self) -> bool {
         let noted = self.log.noted.lock().unwrap_or_else(PoisonError::into_inner);
         noted.iter().any(|noted| matches!(noted, Noted::Opened { .. }))
+    }
+
+    /// When it has sent its requests, the first one included.
+    pub fn requests(&self) -> Vec<Instant> {
+        self.log.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Number and id of its last event, once it has one.
@@ -151,6 +158,7 @@ impl Running {
                 "" => self.page.request.clone(),
                 id => self.page.request.clone().header("Last-Event-ID", id),
             };
+            self.log.requests.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
             if let Ok((head, body)) = send(self.page.replicas[replica], &request).await {
                 if head.status != 200 {
                     return self.note(Noted::GivenUp(head.status));

@@ -1,6 +1,6 @@
 //! The network between a replica and the broker: connections reset, or held back without a word.
 
-use crate::trial::{Plan, Trial};
+use crate::trial::{Front, Plan, Trial};
 
 const RELAYED: Plan = Plan { relayed_link: true, ..Plan::USUAL };
 
@@ -22,7 +22,7 @@ async fn a_link_that_is_cut_again_and_again_loses_nothing() {
 /// One replica falls behind without knowing it, while browsers go to and fro between the two.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_that_is_held_back_loses_nothing() {
-    let plan = Plan { relayed_front: true, ..RELAYED };
+    let plan = Plan { front: Front::Relays, ..RELAYED };
     let trial = Trial::on_shared_node(plan).await;
     trial.flows(300).await;
     trial.replicas[0].link().freeze();

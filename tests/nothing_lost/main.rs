@@ -22,10 +22,15 @@ mod support {
     pub mod sse;
     pub mod tls;
     pub mod tokens;
+    pub mod website;
 }
 
 mod audit;
 mod browser;
+mod gateway;
+#[allow(dead_code, reason = "shared by test binaries that each use a part")]
+#[path = "../doctor/ingress.rs"]
+mod ingress;
 mod ledger;
 mod promise;
 mod publisher;
@@ -33,6 +38,7 @@ mod relay;
 mod replica;
 mod trial;
 mod verdict;
+mod visitors;
 
 mod broker_faults;
 mod cluster;
@@ -40,4 +46,5 @@ mod link_faults;
 mod lost_history;
 mod replica_faults;
 mod resuming;
+mod rollout;
 mod storm;

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use crate::relay::Relay;
+use crate::support::deadline::within;
+use crate::support::http1::{Request, fetch};
 use crate::support::metrics::Metrics;
-use crate::support::process::Server;
+use crate::support::process::{Server, cottontail};
 
 /// A replica with its configuration and, where a test asked for them, relays on either side.
 #[derive(Debug)]
@@ -45,6 +47,23 @@ impl Replica {
         assert!(self.server.exit().await.success());
     }
 
+    /// What Kubernetes runs as `preStop`; waits until it says that all streams have ended.
+    pub async fn drain(&self) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut command = cottontail(directory.path());
+        command.args(["drain", "--admin", &format!("http://{}", self.server.admin())]);
+        let output = within("the drain to end", tokio::process::Command::from(command).output()).await;
+        let output = output.expect("the program starts");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "all streams have ended\n", "{output:?}");
+    }
+
+    /// How many streams it has open.
+    pub async fn streams(&self) -> usize {
+        let response = fetch(self.server.admin(), &Request::get("/stats")).await;
+        let streams = response.json()["connections"].as_u64().expect("a number of streams");
+        streams.try_into().expect("a process has fewer")
+    }
+
     /// SIGKILL.
     pub async fn kill(&mut self) {
         self.server.kill().await;
@@ -53,6 +72,11 @@ impl Replica {
     /// Starts a successor at the same address and waits until it is ready.
     pub async fn start_again(&mut self) {
         self.server = Server::start_at(&self.config, &self.address.to_string()).await;
+    }
+
+    /// Starts another like this one elsewhere and waits until it is ready.
+    pub async fn start_another(&self) -> Self {
+        Self::start(self.config.clone(), None, false).await
     }
 
     /// Waits until the replica knows that its broker is there, or that it is not.

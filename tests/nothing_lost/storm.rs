@@ -2,14 +2,14 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::trial::{Plan, Trial};
+use crate::trial::{Front, Plan, Trial};
 
 const STORM: Plan = Plan { browsers: 1000, per_second: 200, ..Plan::USUAL };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_browsers_cut_at_once_lose_nothing() {
     raise_descriptor_limit();
-    let trial = Trial::on_shared_node(Plan { relayed_front: true, ..STORM }).await;
+    let trial = Trial::on_shared_node(Plan { front: Front::Relays, ..STORM }).await;
     for _ in 0..2 {
         trial.flows(200).await;
         for replica in &trial.replicas {
@@ -40,7 +40,7 @@ async fn a_thousand_browsers_whose_replica_is_killed_lose_nothing() {
 /// Every resume ends amid events that are on their way to it already.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cuts_in_a_dense_flow_lose_nothing_and_double_nothing() {
-    let plan = Plan { browsers: 40, per_second: 600, for_everyone: 100, relayed_front: true, ..Plan::USUAL };
+    let plan = Plan { browsers: 40, per_second: 600, for_everyone: 100, front: Front::Relays, ..Plan::USUAL };
     let trial = Trial::on_shared_node(plan).await;
     for _ in 0..25 {
         trial.flows(150).await;
@@ -58,7 +58,8 @@ async fn cuts_in_a_dense_flow_lose_nothing_and_double_nothing() {
 async fn a_crowd_that_comes_back_too_late_for_the_ring_loses_nothing() {
     raise_descriptor_limit();
     let tiny = "memory = \"16KiB\"";
-    let plan = Plan { browsers: 200, relayed_front: true, stream_settings: tiny, memory_settings: tiny, ..Plan::USUAL };
+    let plan =
+        Plan { browsers: 200, front: Front::Relays, stream_settings: tiny, memory_settings: tiny, ..Plan::USUAL };
     let trial = Trial::on_shared_node(plan).await;
     for _ in 0..3 {
         trial.flows(400).await;

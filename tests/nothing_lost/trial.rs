@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use crate::audit;
 use crate::browser::{Browser, Page, Wants};
+use crate::gateway::Gateway;
 use crate::ledger::{Fate, Ledger};
 use crate::promise::{History, Promise};
 use crate::publisher::{self, EXCHANGE, Flow, Publisher};
@@ -21,6 +22,7 @@ use crate::support::deadline::eventually;
 use crate::support::http1::Request;
 use crate::support::rabbitmq::Node;
 use crate::support::tokens::{Issuer, now};
+use crate::support::website::{Reply, Website};
 use crate::verdict::{Excerpt, Fault, conflicting_ids, judge};
 
 pub const STREAM: &str = "nothing-lost";
@@ -36,6 +38,16 @@ const GLANCE: Duration = Duration::from_millis(20);
 const SHOWN: usize = 3;
 /// Messages shown before and after those that a browser has lost.
 const AROUND: usize = 6;
+
+/// What stands between browsers and the replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Front {
+    Nothing,
+    /// A relay before each replica.
+    Relays,
+    /// One nginx, with an application behind the replicas.
+    Gateway,
+}
 
 /// What kind of trial it is.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +65,10 @@ pub struct Plan {
     pub broker_breaks: bool,
     /// A relay between each replica and the broker.
     pub relayed_link: bool,
-    /// A relay between browsers and each replica.
-    pub relayed_front: bool,
+    pub front: Front,
+    /// Further lines of the `[server]` and the `[stream]` section.
+    pub server_settings: &'static str,
+    pub delivery_settings: &'static str,
 }
 
 impl Plan {
@@ -67,8 +81,16 @@ impl Plan {
         memory_settings: "",
         broker_breaks: false,
         relayed_link: false,
-        relayed_front: false,
+        front: Front::Nothing,
+        server_settings: "drain_window = \"1s\"",
+        delivery_settings: "",
     };
+}
+
+/// The gateway, and the application that it leads to through the replicas.
+struct Entrance {
+    gateway: Gateway,
+    _application: Website,
 }
 
 pub struct Trial {
@@ -77,6 +99,8 @@ pub struct Trial {
     pub replicas: [Replica; 2],
     pub ledger: Arc<Ledger>,
     pub browsers: Vec<Browser>,
+    /// Of a plan that asked for it.
+    entrance: Option<Entrance>,
     publisher: Option<Publisher>,
     url: String,
     broker_breaks: bool,
@@ -103,8 +127,9 @@ impl Trial {
         let urls: Vec<String> = nodes.iter().map(|node| node.url("guest:guest", &vhost)).collect();
         publisher::declare_exchange(&urls[0]).await;
         let issuer = Issuer::hmac("HS256");
-        let replicas =
-            [replica(nodes, &urls, &issuer, history, plan).await, replica(nodes, &urls, &issuer, history, plan).await];
+        let application = if plan.front == Front::Gateway { Some(application().await) } else { None };
+        let replica = || replica(nodes, &urls, &issuer, history, plan, application.as_ref());
+        let replicas = [replica().await, replica().await];
         let url = urls[0].clone();
         let flow = Flow {
             urls,
@@ -116,7 +141,13 @@ impl Trial {
         };
         let mut rng = fastrand::Rng::with_seed(seed);
         let ledger = Arc::new(Ledger::default());
-        let addresses = replicas.each_ref().map(Replica::address);
+        let mut addresses = replicas.each_ref().map(Replica::address).to_vec();
+        let mut entrance = None;
+        if let Some(application) = application {
+            let gateway = Gateway::start(&addresses).await;
+            addresses = vec![gateway.address()];
+            entrance = Some(Entrance { gateway, _application: application });
+        }
         let browsers = crowd(&issuer, &addresses, &flow, plan.browsers, &mut rng);
         let publisher_rng = rng.fork();
         eventually_all("every browser to connect", &browsers, Browser::is_open).await;
@@ -128,6 +159,7 @@ impl Trial {
             replicas,
             ledger,
             browsers,
+            entrance,
             publisher,
             url,
             broker_breaks,
@@ -144,7 +176,18 @@ impl Trial {
         eventually("messages to be published", async || (self.ledger.kept() >= until).then_some(())).await;
     }
 
-    /// Where browsers connect.
+    /// What the plan has asked to stand in front.
+    pub fn gateway(&mut self) -> &mut Gateway {
+        &mut self.entrance.as_mut().expect("the plan asked for a gateway").gateway
+    }
+
+    /// A replica, and what is in front of it.
+    pub fn replica_and_gateway(&mut self, index: usize) -> (&mut Replica, &mut Gateway) {
+        let entrance = self.entrance.as_mut().expect("the plan asked for a gateway");
+        (&mut self.replicas[index], &mut entrance.gateway)
+    }
+
+    /// Where the replicas are.
     pub fn addresses(&self) -> [SocketAddr; 2] {
         self.replicas.each_ref().map(Replica::address)
     }
@@ -196,7 +239,14 @@ impl Trial {
     }
 }
 
-async fn replica(nodes: &[Node], urls: &[String], issuer: &Issuer, history: History, plan: Plan) -> Replica {
+async fn replica(
+    nodes: &[Node],
+    urls: &[String],
+    issuer: &Issuer,
+    history: History,
+    plan: Plan,
+    application: Option<&Website>,
+) -> Replica {
     let mut urls = urls.to_vec();
     let mut link = None;
     if plan.relayed_link {
@@ -204,20 +254,28 @@ async fn replica(nodes: &[Node], urls: &[String], issuer: &Issuer, history: Hist
         urls = vec![urls[0].replace(&format!(":{}/", nodes[0].port), &format!(":{}/", relay.address().port()))];
         link = Some(relay);
     }
-    Replica::start(configuration(&urls, issuer, history, plan), link, plan.relayed_front).await
+    let configuration = configuration(&urls, issuer, history, plan, application);
+    Replica::start(configuration, link, plan.front == Front::Relays).await
 }
 
-fn configuration(urls: &[String], issuer: &Issuer, history: History, plan: Plan) -> String {
+fn configuration(
+    urls: &[String],
+    issuer: &Issuer,
+    history: History,
+    plan: Plan,
+    application: Option<&Website>,
+) -> String {
     let further = match history {
         History::Memory => plan.memory_settings,
         History::Stream => plan.stream_settings,
     };
+    let upstream = application.map_or_else(String::new, |site| format!("[upstream]\nurl = \"{}\"", site.url("")));
     format!(
         r#"
 [server]
 threads = 2
-drain_window = "1s"
 grace = "10s"
+{server}
 
 [admin]
 ready_needs_broker = true
@@ -241,6 +299,9 @@ reconnect_max = "500ms"
 [stream]
 retry = "200ms"
 heartbeat = "1s"
+{delivery}
+
+{upstream}
 
 [[auth.issuer]]
 algorithms = ["{algorithm}"]
@@ -264,10 +325,17 @@ routing_key = "announce.{{event}}"
 everyone = true
 event = "{{event}}"
 "#,
+        server = plan.server_settings,
+        delivery = plan.delivery_settings,
         history = history.settings(STREAM),
         algorithm = issuer.algorithm(),
         secret = issuer.secret(),
     )
+}
+
+/// The application tells what it was asked for.
+async fn application() -> Website {
+    Website::start(|asked| Reply::new(200).body(asked.target.clone())).await
 }
 
 fn tokens(issuer: &Issuer, wants: &[Wants]) -> Vec<String> {
