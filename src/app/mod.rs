@@ -121,11 +121,11 @@ impl App {
         let rechecks = tokio::spawn(server::recheck_sessions(overview.orders(), sites.clone()));
         let (status, source, orders) = match source {
             Source::Broker => {
-                let orders = orders.map(|link| tokio::spawn(link.run(OrderIntake::new(control), pending())));
+                let orders = orders.map(|link| tokio::spawn(link.run(OrderIntake::new(control.clone()), pending())));
                 (link.status(), Stoppable::spawn(|stop| link.run(pipeline, stop)), orders)
             }
             Source::Exchange(exchange) => {
-                let orders = (!order_key.is_empty()).then(|| (order_key.clone(), OrderIntake::new(control)));
+                let orders = (!order_key.is_empty()).then(|| (order_key.clone(), OrderIntake::new(control.clone())));
                 let intake = WithOrders { events: pipeline, orders };
                 (exchange.status(), Stoppable::spawn(|stop| exchange.run(intake, stop)), None)
             }
@@ -134,7 +134,7 @@ impl App {
         let keys = Tasks(keys.start());
         let (grace, view) = (config.server.grace.0, overview.clone());
         let live = Live { config, overview, revocations, mappings, bindings, sites, keys };
-        let upkeep = start_admin(admin_listener, metrics, &live, drain.handle(), status)
+        let upkeep = start_admin(admin_listener, metrics, &live, control, drain.handle(), status)
             .into_iter()
             .chain(replay)
             .chain(orders)
@@ -281,6 +281,7 @@ fn start_admin(
     listener: TcpListener,
     metrics: PrometheusHandle,
     live: &Live,
+    control: Control,
     drain: DrainHandle,
     status: LinkStatus,
 ) -> [JoinHandle<()>; 2] {
@@ -299,6 +300,7 @@ fn start_admin(
     let admin = Admin {
         metrics: metrics.clone(),
         overview: overview.clone(),
+        control,
         readiness: Arc::new(readiness),
         broker: Arc::new(move || status.is_connected()),
         drain,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::scenario::Scenario;
-use crate::support::http1::Request;
+use crate::support::http1::{self, Request};
 use crate::support::process::{Server, cottontail};
 use crate::support::sse::EventStream;
 use crate::support::tokens::now;
@@ -129,4 +129,32 @@ async fn the_command_line_gives_orders_too() {
     let output = run(&["--sid", "s1", "--reason", "by hand", "--revoke-for", "1h"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(end_of(&mut stream).await, json!({ "reason": "by hand" }));
+}
+
+#[tokio::test]
+async fn an_operator_gives_orders_to_one_process_at_its_admin_listener() {
+    // Without any order over RabbitMQ.
+    let scenario = Scenario::start().await;
+    let other = scenario.replica().await;
+    let admin = scenario.server.admin();
+    let ask = async |body: &str| http1::fetch(admin, &Request::new("POST", "/disconnect").body(body)).await;
+    let [ada, bob] = [("ada", "1"), ("bob", "2")].map(|(user, jti)| token(&scenario, user, jti, jti));
+    let mut ended = [open(&scenario.server, &ada).await, open(&scenario.server, &ada).await];
+    let mut kept = [open(&scenario.server, &bob).await, open(&other, &ada).await];
+    let answer = ask(r#"{"jti": "1", "reason": "stolen"}"#).await;
+    assert_eq!((answer.status(), answer.json()), (200, json!({ "streams": 2 })));
+    for stream in &mut ended {
+        assert_eq!(end_of(stream).await, json!({ "reason": "stolen" }));
+    }
+    assert_eq!(scenario.server.fetch(&Request::get("/events").bearer(&ada)).await.status(), 401);
+    assert_eq!(ask(r#"{"user": "nobody"}"#).await.json(), json!({ "streams": 0 }));
+    for wrong in ["", "{}", r#"{"user":"bob","all":true}"#, r#"{"connection":"s3cr3t"}"#] {
+        let answer = ask(wrong).await;
+        assert!(answer.status() == 400 && !answer.text().contains("s3cr3t"), "{wrong}: {}", answer.text());
+    }
+    scenario.app.publish("channel.c", "still here").await;
+    for stream in &mut kept {
+        assert_eq!(stream.message().await.data, "still here");
+    }
+    assert!(!scenario.server.log().contains("stolen"), "what an order says is not logged");
 }

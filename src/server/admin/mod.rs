@@ -25,6 +25,7 @@ use tokio::time::{Duration, sleep, timeout};
 use super::BoxError;
 use routes::{ROUTES, Route, text};
 
+use crate::control::Control;
 use crate::explain::{Explainer, MAX_QUESTION_BYTES};
 use crate::hub::Overview;
 use crate::shutdown::DrainHandle;
@@ -53,6 +54,7 @@ pub enum Readiness {
 pub struct Admin {
     pub metrics: PrometheusHandle,
     pub overview: Overview,
+    pub control: Control,
     pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
     /// Whether the source is connected at this moment.
     pub broker: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -165,7 +167,8 @@ fn is_of_a_page<B>(request: &Request<B>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{AuthConfig, Authenticator};
+    use crate::auth::{AuthConfig, Authenticator, Revocations};
+    use crate::control::ControlConfig;
     use crate::hub::{self, HistoryConfig, StreamConfig};
     use crate::routing::{MappingConfig, MappingTable, Mappings};
     use crate::shutdown::Drain;
@@ -179,9 +182,11 @@ mod tests {
         let table = MappingTable::compile(&[everyone], "app-").expect("a sound mapping");
         let (authenticator, mappings) = (Arc::new(authenticator), Mappings::new(table));
         let (_, _, overview) = hub::open(&HistoryConfig::default(), &StreamConfig::default(), None, 1);
+        let control = Control::new(&ControlConfig::default(), overview.orders(), Arc::new(Revocations::new(1)));
         Admin {
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             overview,
+            control,
             readiness: Arc::new(|| Readiness::Ready),
             broker: Arc::new(|| true),
             drain: Drain::new().handle(),
@@ -285,6 +290,7 @@ mod tests {
         for header in [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "same-origin")] {
             let headers = [("host", "127.0.0.1:9090"), header];
             assert_eq!(ask("POST", "/explain", &headers, question).await.0, 403, "{header:?}");
+            assert_eq!(ask("POST", "/disconnect", &headers, r#"{"user": "ada"}"#).await.0, 403, "{header:?}");
             assert_eq!(ask("GET", "/livez", &headers, "").await.0, 200, "{header:?}");
         }
     }

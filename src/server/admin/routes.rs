@@ -2,21 +2,27 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::super::subscribers;
 use super::{Admin, Readiness};
+use crate::control::Disconnect;
 use crate::explain::{Question, QuestionError};
 use crate::telemetry;
 
 /// Channels that `/stats` lists.
 const TOP_CHANNELS: usize = 20;
+
+/// Time for every worker to carry an order out.
+const ORDER_LIMIT: Duration = Duration::from_secs(10);
 
 /// What comes of a POST, which may have to wait for something.
 type Outcome<'a> = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send + 'a>>;
@@ -50,13 +56,14 @@ impl Route {
 }
 
 /// A path that can be looked at and acted on has a line for each.
-pub(super) const ROUTES: [(&str, Route); 8] = [
+pub(super) const ROUTES: [(&str, Route); 9] = [
     ("/livez", Route::Show(Admin::livez)),
     ("/readyz", Route::Show(Admin::readyz)),
     ("/metrics", Route::Show(Admin::prometheus)),
     ("/stats", Route::Show(Admin::stats)),
     ("/subscribers", Route::Ask(Admin::subscribers)),
     ("/explain", Route::Act(Admin::explain)),
+    ("/disconnect", Route::Act(Admin::disconnect)),
     ("/drain", Route::Show(Admin::drained)),
     ("/drain", Route::Act(Admin::begin_drain)),
 ];
@@ -129,6 +136,32 @@ impl Admin {
             "seconds_left": left.as_secs_f64(),
         })
         .to_string()
+    }
+
+    /// Ends streams of this process, as an order over RabbitMQ does at every one.
+    fn disconnect(&self, body: Bytes) -> Outcome<'_> {
+        Box::pin(async move {
+            let order = match Disconnect::parse(&body) {
+                Ok(order) => order,
+                Err(malformed) => return text(StatusCode::BAD_REQUEST, format!("{malformed}\n")),
+            };
+            let (done, told) = oneshot::channel();
+            let tell = move |streams| {
+                // It fails when it took too long, and nobody waits any more.
+                let _told = done.send(streams);
+            };
+            // When too much is under way `tell` is dropped, so that nothing is waited for.
+            let _given = self.control.disconnect(order, SystemTime::now(), tell);
+            match timeout(ORDER_LIMIT, told).await {
+                Ok(Ok(streams)) => {
+                    tracing::info!(streams, "streams were ended by order of an operator");
+                    answer(StatusCode::OK, "application/json", json!({ "streams": streams }).to_string())
+                }
+                Ok(Err(_)) | Err(_) => {
+                    text(StatusCode::SERVICE_UNAVAILABLE, "the workers are too busy; please try again\n")
+                }
+            }
+        })
     }
 
     fn explain(&self, body: Bytes) -> Outcome<'_> {
