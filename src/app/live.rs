@@ -101,8 +101,9 @@ impl Live {
         }
         let knowing = is_changed("auth").then(|| Knowing::new(authenticator, sources, forward, &self.revocations));
         self.replace_site(&config, knowing);
+        let sites = self.sites.clone();
         if (is_changed("auth") || is_changed("endpoint"))
-            && server::reconsider(&self.overview.orders(), self.sites.current().authenticator()).await.is_err()
+            && server::reconsider(&self.overview.orders(), move || sites.current().authenticator()).await.is_err()
         {
             tracing::warn!("open streams keep their grants: too many orders to them are under way");
         }

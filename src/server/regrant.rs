@@ -47,16 +47,19 @@ pub(super) fn verdict(
     Verdict::Change(Box::new(new))
 }
 
-/// Has every open stream judged again by what `authenticator` says now, and waits until that is done. Streams that open
-/// later are judged by it anyway.
+/// Has every open stream judged again by the authenticator that is in force when its turn comes, and waits until that is
+/// done: another configuration may have come by then, by which a newer stream was opened.
 ///
 /// # Errors
 /// When too many orders are under way; then nobody was judged.
-pub async fn reconsider(orders: &Orders, authenticator: Arc<Authenticator>) -> Result<(), Busy> {
+pub async fn reconsider(
+    orders: &Orders,
+    in_force: impl Fn() -> Arc<Authenticator> + Send + Sync + 'static,
+) -> Result<(), Busy> {
     let judge = move |view: &View<'_>| {
         let Some(standing) = view.standing else { return Verdict::Keep };
         let now = SystemTime::now();
-        let judged = authenticator.reconsider(&standing.identity, now);
+        let judged = in_force().reconsider(&standing.identity, now);
         verdict(view, standing, judged.as_ref().map_err(|error| *error), now)
     };
     let (done, told) = oneshot::channel();
