@@ -67,6 +67,7 @@ struct Written {
 enum Name {
     Text(String),
     Number(i64),
+    LargeNumber(u64),
 }
 
 impl From<Name> for String {
@@ -74,6 +75,7 @@ impl From<Name> for String {
         match name {
             Name::Text(text) => text,
             Name::Number(number) => number.to_string(),
+            Name::LargeNumber(number) => number.to_string(),
         }
     }
 }
@@ -126,6 +128,7 @@ mod tests {
         for (json, target) in [
             (r#"{"user":"a","reason":"r"}"#.to_owned(), Target::User("a".into())),
             (r#"{"user":42,"reason":"r"}"#.to_owned(), Target::User("42".into())),
+            (r#"{"jti":18446744073709551615,"reason":"r"}"#.to_owned(), Target::Token(u64::MAX.to_string())),
             (r#"{"channel":"a.b","reason":"r"}"#.to_owned(), Target::Channel("a.b".into())),
             (format!(r#"{{"connection":"{id}","reason":"r"}}"#), Target::Connection(id)),
             (r#"{"jti":"a","reason":"r","user":null}"#.to_owned(), Target::Token("a".into())),
