@@ -100,6 +100,9 @@ impl Live {
             telemetry::set_format(config.log.format);
         }
         let knowing = is_changed("auth").then(|| Knowing::new(authenticator, sources, forward, &self.revocations));
+        if let Some(Knowing { keys, .. }) = &knowing {
+            keys.authenticator().inherit(&self.sites.current().authenticator());
+        }
         self.replace_site(&config, knowing);
         let sites = self.sites.clone();
         if (is_changed("auth") || is_changed("endpoint"))

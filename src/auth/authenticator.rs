@@ -177,6 +177,14 @@ impl Authenticator {
         self.issuers.get(issuer).map_or(Ok(()), |issuer| issuer.replace(contents))
     }
 
+    /// Begins with the keys that `former` has fetched of issuers that are still the same: one may be away just when the
+    /// configuration changes. Nothing is to verify with this one before.
+    pub fn inherit(&self, former: &Self) {
+        for issuer in &self.issuers {
+            former.issuers.iter().for_each(|before| issuer.inherit(before));
+        }
+    }
+
     /// The issuers, by their number in the configuration, whose keys are fetched and do not hold the one that `credentials`
     /// name: a newer set of theirs may.
     #[must_use]

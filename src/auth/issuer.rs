@@ -87,6 +87,14 @@ impl Issuer {
         Ok(())
     }
 
+    /// Takes over the keys that were fetched for `former`, if it is this very issuer.
+    pub(super) fn inherit(&self, former: &Self) {
+        let is_same = self.fingerprint == former.fingerprint && self.algorithms == former.algorithms;
+        if is_same && self.source.is_remote() {
+            self.keys.store(former.keys.load_full());
+        }
+    }
+
     /// Whether one of this issuer's keys has signed `token`.
     ///
     /// A key with the token's `kid` comes first, then keys without one; a token without a `kid` is tried against all whose

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::scene::{Verdict, open, present, present_until, refreshes, refused, set, start, token};
+use crate::scene::{Verdict, configuration, open, present, present_until, refreshes, refused, set, start, token};
 use crate::support::http1::Request;
 use crate::support::issuer::{IssuerServer, Reply};
+use crate::support::metrics::Metrics;
 use crate::support::process::Server;
 use crate::support::tokens::Issuer;
 
@@ -88,6 +89,30 @@ async fn the_last_good_keys_stay_while_the_issuer_is_away_or_answers_nonsense() 
     issuer.answer("/keys", Reply::Ok(set(&[new.jwk("new")])));
     present_until(&server, &unknown, &open("bob")).await;
     assert_eq!(present(&server, &known).await, refused("token_key_unknown"));
+}
+
+#[tokio::test]
+async fn the_last_good_keys_stay_also_when_the_configuration_changes_while_the_issuer_is_away() {
+    let (key, issuer) = (Issuer::key_pair("ES256"), IssuerServer::start().await);
+    issuer.answer("/keys", Reply::Ok(set(&[key.jwk("k")])));
+    let (port, known) = (issuer.port(), token(&key, "k", "ada"));
+    let server = start("", &table(port)).await;
+    assert_eq!(present(&server, &known).await, open("ada"));
+    drop(issuer);
+    let change = async |auth: &str, issuers: &str| {
+        let taken = |metrics: &Metrics| metrics.sum("config_last_reload_success_timestamp_seconds");
+        let before = taken(&server.metrics().await);
+        server.rewrite(&configuration(auth, issuers));
+        server.hang_up();
+        server.metrics_until("a new configuration to be in force", |metrics| taken(metrics) > before).await;
+    };
+    change("public_channels = [\"news\"]", &table(port)).await;
+    refreshes(&server, "unreachable", 1.0).await;
+    assert_eq!(present(&server, &known).await, open("ada"));
+    change("", &table(port).replace("ES256", "RS256")).await;
+    assert_eq!(present(&server, &known).await, refused("token_algorithm_refused"));
+    change("", &table(port).replace("/keys", "/other")).await;
+    assert_eq!(present(&server, &known).await, Verdict::TryAgain, "another issuer's keys are not its own");
 }
 
 async fn refreshes_after(server: &Server, token: &str, outcome: &str) {

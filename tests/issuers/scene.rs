@@ -30,7 +30,12 @@ pub fn refused(code: &str) -> Verdict {
 
 /// Starts the program with these settings of `[auth]` and these issuers, both TOML.
 pub async fn start(auth: &str, issuers: &str) -> Server {
-    let config = format!(
+    Server::start_unready(&configuration(auth, issuers), "127.0.0.1:0").await
+}
+
+/// What [`start`] starts the program with.
+pub fn configuration(auth: &str, issuers: &str) -> String {
+    format!(
         r##"
 [log]
 format = "json"
@@ -51,8 +56,7 @@ kind = "memory"
 routing_key = "#"
 everyone = true
 "##
-    );
-    Server::start_unready(&config, "127.0.0.1:0").await
+    )
 }
 
 /// What `token` gets.
