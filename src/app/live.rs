@@ -10,7 +10,7 @@ use crate::auth::Revocations;
 use crate::broker::Bindings;
 use crate::config::{Changes, Config};
 use crate::explain::Explainer;
-use crate::hub::Overview;
+use crate::hub::{Busy, Overview};
 use crate::provider::Keys;
 use crate::provider::session::Sessions;
 use crate::routing::Mappings;
@@ -104,15 +104,24 @@ impl Live {
             keys.authenticator().inherit(&self.sites.current().authenticator());
         }
         self.replace_site(&config, knowing);
-        let sites = self.sites.clone();
-        if (is_changed("auth") || is_changed("endpoint"))
-            && server::reconsider(&self.overview.orders(), move || sites.current().authenticator()).await.is_err()
-        {
-            tracing::warn!("open streams keep their grants: too many orders to them are under way");
+        if is_changed("auth") || is_changed("endpoint") {
+            self.reconsider().await;
         }
         self.config = config;
         telemetry::config::loaded(true, SystemTime::now());
         changes
+    }
+
+    /// Has open streams judged by the site in force, as soon as there is room for that among their orders.
+    async fn reconsider(&self) {
+        let orders = self.overview.orders();
+        loop {
+            let sites = self.sites.clone();
+            match server::reconsider(&orders, move || sites.current().authenticator()).await {
+                Ok(()) => return,
+                Err(Busy) => orders.room().await,
+            }
+        }
     }
 
     fn replace_site(&mut self, config: &Config, knowing: Option<Knowing>) {

@@ -45,7 +45,10 @@ impl OrderIntake {
 }
 
 impl Intake for OrderIntake {
-    async fn ready(&self) {}
+    /// An order waits in the broker rather than being refused: nobody would give it again.
+    async fn ready(&self) {
+        self.control.ready().await;
+    }
 
     fn starts_after(&mut self, _: EventId) {}
 
@@ -93,6 +96,9 @@ impl<I: Intake + Sync> Intake for WithOrders<I> {
 
     async fn ready(&self) {
         self.events.ready().await;
+        if let Some((_, orders)) = &self.orders {
+            orders.ready().await;
+        }
     }
 
     fn accept(&mut self, id: EventId, received: Instant, message: &Message) {

@@ -28,6 +28,11 @@ impl Control {
         Self { orders, revocations, remember: config.remember.0 }
     }
 
+    /// Resolves when another order can be carried out.
+    pub async fn ready(&self) {
+        self.orders.room().await;
+    }
+
     /// Refuses what the order revokes from now on, and ends the streams that it names; `done` is called with their number.
     ///
     /// # Errors

@@ -22,6 +22,8 @@ pub(super) struct Inbox {
     orders: Mutex<VecDeque<Arc<Order>>>,
     filled: Notify,
     emptied: Notify,
+    /// An order was taken.
+    obeyed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +85,21 @@ impl Inbox {
     }
 
     pub(super) fn take_order(&self) -> Option<Arc<Order>> {
-        lock(&self.orders).pop_front()
+        let order = lock(&self.orders).pop_front()?;
+        self.obeyed.notify_waiters();
+        Some(order)
+    }
+
+    /// Resolves when there is room for another order.
+    pub(super) async fn room_for_orders(&self) {
+        loop {
+            // Made before the look, from when on it misses nothing.
+            let obeyed = self.obeyed.notified();
+            if self.has_room_for_orders() {
+                return;
+            }
+            obeyed.await;
+        }
     }
 
     /// Has the shard take a turn.

@@ -110,6 +110,13 @@ impl Orders {
         Self { core }
     }
 
+    /// Resolves when there is room for another order; somebody else may take it first. Cancel-safe.
+    pub async fn room(&self) {
+        for inbox in &self.core.inboxes {
+            inbox.room_for_orders().await;
+        }
+    }
+
     /// Has every stream that `whom` names judged, each once; then `done` is called with the number of those that were
     /// changed or ended. Streams that open later are not met.
     ///

@@ -205,3 +205,18 @@ proptest! {
         prop_assert_eq!(overview.figures(9).channels, Vec::new());
     }
 }
+
+#[test]
+fn who_gives_many_orders_may_wait_for_room() {
+    let (_publisher, shard, overview) = hub(1 << 20, &settings());
+    let orders = overview.orders();
+    let give = || orders.give(Whom::All, |_| Verdict::Keep, drop);
+    assert!(tokio_test::task::spawn(orders.room()).poll().is_ready());
+    let given = (0..1 << 20).take_while(|_| give().is_ok()).count();
+    assert!(given < 1 << 20, "there is a limit");
+    let mut waiting = tokio_test::task::spawn(orders.room());
+    assert!(waiting.poll().is_pending());
+    turn(&shard);
+    assert!(waiting.is_woken() && waiting.poll().is_ready());
+    assert_eq!(give(), Ok(()));
+}
