@@ -20,12 +20,12 @@ ENV CARGO_PROFILE_RELEASE_STRIP=symbols
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches/fanout benches/proxy benches/resume && echo 'fn main() {}' >src/main.rs && \
     touch src/lib.rs benches/hub.rs benches/fanout/main.rs benches/proxy/main.rs benches/resume/main.rs && \
-    cargo zigbuild --release --locked --features mimalloc --bin cottontail --target "$(cat target-triple)"
+    cargo zigbuild --release --locked --features mimalloc,otlp --bin cottontail --target "$(cat target-triple)"
 COPY config.toml ./
 COPY src src
 # Copied files may be older than that empty program, which cargo would then keep.
 RUN touch src/main.rs src/lib.rs && \
-    cargo zigbuild --release --locked --features mimalloc --bin cottontail --target "$(cat target-triple)" && \
+    cargo zigbuild --release --locked --features mimalloc,otlp --bin cottontail --target "$(cat target-triple)" && \
     cp "target/$(cat target-triple)/release/cottontail" /cottontail
 
 FROM scratch

@@ -60,11 +60,18 @@ fn run(args: &RunArgs, problems: &mut impl Write) -> io::Result<u8> {
     }
     let runtime = runtime()?;
     let signals = runtime.block_on(async { Signals::listen() })?;
+    let tracing = telemetry::start_tracing(runtime.handle());
     let started = runtime.block_on(async { App::start(plan, Source::Broker, None) });
     match started {
         Ok(mut app) => {
             let reloader = runtime.block_on(async { app.reloader(args.sources()) })?;
-            Ok(until_told(runtime, app, reloader, signals))
+            let code = until_told(&runtime, app, reloader, signals);
+            // By way of the runtime, which is still there; whoever ended it at once does not wait for spans.
+            if code == 0 {
+                tracing.end();
+            }
+            abandon(runtime);
+            Ok(code)
         }
         Err(error) => {
             tracing::error!(%error, "cannot start");
@@ -89,7 +96,9 @@ fn run_dev(args: &DevArgs, out: &mut impl Write, problems: &mut impl Write) -> i
                 app.admin()
             )?;
             writeln!(out, "Open it in a browser, publish, watch. Ctrl-C ends it.")?;
-            Ok(until_told(runtime, app, None, signals))
+            let code = until_told(&runtime, app, None, signals);
+            abandon(runtime);
+            Ok(code)
         }
         Err(faults) => refuse(&faults, problems),
     }
@@ -101,8 +110,8 @@ fn refuse(faults: &[Fault], problems: &mut impl Write) -> io::Result<u8> {
 }
 
 /// Runs until a signal, then ends in order; a second signal ends it at once.
-fn until_told(runtime: Runtime, app: App, reloader: Option<Reloader>, mut signals: Signals) -> u8 {
-    let code = runtime.block_on(async {
+fn until_told(runtime: &Runtime, app: App, reloader: Option<Reloader>, mut signals: Signals) -> u8 {
+    runtime.block_on(async {
         let reloading = async {
             match reloader {
                 Some(reloader) => reloader.run().await,
@@ -124,8 +133,10 @@ fn until_told(runtime: Runtime, app: App, reloader: Option<Reloader>, mut signal
                 1
             }
         }
-    });
-    // Whatever blocks, such as a name lookup that hangs, must not keep the process.
+    })
+}
+
+/// Whatever blocks, such as a name lookup that hangs, must not keep the process.
+fn abandon(runtime: Runtime) {
     runtime.shutdown_background();
-    code
 }

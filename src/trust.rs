@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use rustls::RootCertStore;
+use hyper_rustls::ConfigBuilderExt;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore, crypto};
 
 /// A file of authorities larger than this is something else; that of a whole system has some 250 KB.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -45,6 +46,24 @@ pub fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, Distrust
 /// The authorities of a PEM file, and no others.
 pub fn authorities(path: &str) -> Result<RootCertStore, Distrust> {
     store(&certificates(path)?)
+}
+
+/// What a client of HTTPS is set to: it trusts the authorities in `ca_file` alone, or those of the system. A system without any is
+/// no error: then nobody is trusted.
+pub(crate) fn client(ca_file: Option<&str>) -> Result<ClientConfig, Distrust> {
+    // Chosen here, since a dependency could switch on a second library and make rustls's own choice a panic.
+    let provider = crypto::aws_lc_rs::default_provider();
+    let tls = ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .expect("the library has every default version of TLS");
+    let tls = match ca_file {
+        Some(path) => tls.with_root_certificates(authorities(path)?),
+        None => match tls.clone().with_native_roots() {
+            Ok(native) => native,
+            Err(_none) => tls.with_root_certificates(RootCertStore::empty()),
+        },
+    };
+    Ok(tls.with_no_client_auth())
 }
 
 fn store(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, Distrust> {

@@ -9,8 +9,8 @@ use super::dedupe::Recent;
 use crate::event::{Event, EventId, Message};
 use crate::hub::Publisher;
 use crate::routing::{Mapped, Mappings};
-use crate::telemetry::Throttle;
 use crate::telemetry::amqp;
+use crate::telemetry::{DeliverySpan, Throttle};
 
 /// Time between two log lines about messages that were not sent.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -105,19 +105,52 @@ pub struct Pipeline {
     sieve: Sieve,
     publisher: Publisher,
     log: Throttle,
+    /// Whether what comes is new, and not read once more from a history.
+    is_current: bool,
 }
 
 impl Pipeline {
     /// `remembered` is the number of message ids by which duplicates are known; 0 for none.
     #[must_use]
     pub fn new(table: Mappings, publisher: Publisher, max_message_bytes: ByteSize, remembered: usize) -> Self {
-        Self { sieve: Sieve::new(table, max_message_bytes, remembered), publisher, log: Throttle::new(LOG_INTERVAL) }
+        let (sieve, log) = (Sieve::new(table, max_message_bytes, remembered), Throttle::new(LOG_INTERVAL));
+        Self { sieve, publisher, log, is_current: false }
     }
 
     /// Makes no event of messages with this routing key.
     #[must_use]
     pub fn withholding(self, routing_key: &str) -> Self {
         Self { sieve: self.sieve.withholding(routing_key), ..self }
+    }
+
+    /// Publishes the events of a message, and says how many they were, or why there were none.
+    fn pass_on(&mut self, id: EventId, received: Instant, message: &Message) -> Result<usize, &'static str> {
+        let mapped = match self.sieve.sift(message) {
+            Ok(mapped) => mapped,
+            Err(reason) => {
+                self.publisher.pass(id, received);
+                self.reject(received, message, None, reason);
+                return Err(reason);
+            }
+        };
+        if mapped.events.is_empty() {
+            self.publisher.pass(id, received);
+        }
+        let events = mapped.events.len();
+        for (id, event) in id.parts().zip(mapped.events) {
+            self.publisher.publish(id, received, event);
+        }
+        let reason = mapped.rejects.first().map(|reject| reject.reason.as_str());
+        for reject in mapped.rejects {
+            self.reject(received, message, reject.mapping, reject.reason.as_str());
+        }
+        if mapped.renamed > 0 {
+            amqp::renamed(mapped.renamed as u64);
+        }
+        match reason {
+            Some(reason) if events == 0 => Err(reason),
+            _ => Ok(events),
+        }
     }
 
     fn reject(&mut self, now: Instant, message: &Message, mapping: Option<usize>, reason: &'static str) {
@@ -135,10 +168,12 @@ impl Intake for Pipeline {
     }
 
     fn starts_after(&mut self, id: EventId) {
+        self.is_current = false;
         self.publisher.starts_after(id, Instant::now());
     }
 
     fn current(&mut self) {
+        self.is_current = true;
         self.publisher.current(Instant::now());
     }
 
@@ -152,25 +187,9 @@ impl Intake for Pipeline {
 
     fn accept(&mut self, id: EventId, received: Instant, message: &Message) {
         amqp::delivered();
-        let mapped = match self.sieve.sift(message) {
-            Ok(mapped) => mapped,
-            Err(reason) => {
-                self.publisher.pass(id, received);
-                return self.reject(received, message, None, reason);
-            }
-        };
-        if mapped.events.is_empty() {
-            self.publisher.pass(id, received);
-        }
-        for (id, event) in id.parts().zip(mapped.events) {
-            self.publisher.publish(id, received, event);
-        }
-        for reject in mapped.rejects {
-            self.reject(received, message, reject.mapping, reject.reason.as_str());
-        }
-        if mapped.renamed > 0 {
-            amqp::renamed(mapped.renamed as u64);
-        }
+        let span = if self.is_current { DeliverySpan::start(message) } else { DeliverySpan::NONE };
+        let outcome = self.pass_on(id, received, message);
+        span.end(|| self.sieve.table.table().pattern_of(&message.routing_key).map(str::to_owned), outcome);
     }
 
     fn pass(&mut self, id: EventId, received: Instant) {

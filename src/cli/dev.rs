@@ -27,6 +27,7 @@ use crate::proxy::Peer;
 use crate::routing::{MappingConfig, OneOrMany};
 use crate::server::{Answer, AnswerBody, BoxError, Fallback, Responder};
 use crate::setting::{Fault, Secret, Span};
+use crate::telemetry::HttpSpan;
 
 const PAGE: &str = include_str!("console.html");
 const MAX_BODY: usize = 1 << 20;
@@ -112,7 +113,12 @@ impl Fallback for Console {
 }
 
 impl Responder for Console {
-    fn answer(&self, request: Request<Incoming>, _peer: Peer) -> Pin<Box<dyn Future<Output = Answer> + '_>> {
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        _peer: Peer,
+        _span: HttpSpan,
+    ) -> Pin<Box<dyn Future<Output = Answer> + '_>> {
         Box::pin(async move {
             let response = self.route(request).await.unwrap_or_else(|(status, error)| {
                 answer(status, "application/json", json!({ "error": error }).to_string())

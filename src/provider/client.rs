@@ -6,11 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore, crypto};
 
 use super::FetchError;
 use crate::trust::{self, Distrust};
@@ -59,7 +58,7 @@ impl Client {
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(ca_file)?)
+            .with_tls_config(trust::client(ca_file)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
@@ -101,22 +100,6 @@ impl Client {
         })?;
         Ok(Response::from_parts(head, body.to_bytes()))
     }
-}
-
-fn tls(ca_file: Option<&str>) -> Result<ClientConfig, Distrust> {
-    // Chosen here, since a dependency could switch on a second library and make rustls's own choice a panic.
-    let provider = crypto::aws_lc_rs::default_provider();
-    let tls = ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .expect("the library has every default version of TLS");
-    let tls = match ca_file {
-        Some(path) => tls.with_root_certificates(trust::authorities(path)?),
-        None => match tls.clone().with_native_roots() {
-            Ok(native) => native,
-            Err(_none) => tls.with_root_certificates(RootCertStore::empty()),
-        },
-    };
-    Ok(tls.with_no_client_auth())
 }
 
 /// RFC 9110 §15.4: those that name another address.

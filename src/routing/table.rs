@@ -136,6 +136,12 @@ impl MappingTable {
         self.reached(&key).into_iter().map(step).collect()
     }
 
+    /// The pattern, as it is written, of the first mapping that a key reaches.
+    #[must_use]
+    pub fn pattern_of(&self, routing_key: &str) -> Option<&str> {
+        self.reached(&Key::new(routing_key)).first().map(|&place| &*self.rules[place].routing_key)
+    }
+
     /// The patterns of all mappings as they are written, in their order.
     pub fn routing_keys(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().map(|rule| &*rule.routing_key)

@@ -68,6 +68,11 @@ impl Endpoints {
 }
 
 impl Endpoint {
+    /// As the configuration has it.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Channels that come without being asked for, as far as they are granted.
     pub(crate) const fn channels(&self) -> &Arc<[ChannelName]> {
         &self.channels

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 
 use super::body::BoxError;
 use crate::proxy::{Peer, Tunnel};
+use crate::telemetry::HttpSpan;
 
 /// What answers the requests that no endpoint claims; one in the process.
 pub trait Fallback: Send + Sync {
@@ -19,8 +20,13 @@ pub trait Fallback: Send + Sync {
 
 /// One worker's [`Fallback`].
 pub trait Responder {
-    /// The header of `request` holds the id under which the request is known.
-    fn answer(&self, request: Request<Incoming>, peer: Peer) -> Pin<Box<dyn Future<Output = Answer> + '_>>;
+    /// The header of `request` holds the id under which the request is known. `span` is the request's.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+        span: HttpSpan,
+    ) -> Pin<Box<dyn Future<Output = Answer> + '_>>;
 }
 
 /// The body of an [`Answer`]; it stays on its worker's thread.

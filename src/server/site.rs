@@ -29,7 +29,7 @@ use crate::hub::{Beginning, Orders, Shard, Standing, StreamConfig, Subscription}
 use crate::provider::Keys;
 use crate::provider::session::{Session, Sessions};
 use crate::proxy::{Peer, Trusted, Tunnel};
-use crate::telemetry;
+use crate::telemetry::{self, HttpSpan};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -171,7 +171,9 @@ impl Site {
         mut request: Request<Incoming>,
         peer: Peer,
     ) -> Answered {
+        let mut span = HttpSpan::server(&request);
         let request_id = request_id(request.headers());
+        span.known_as(request_id.to_str().unwrap_or_default());
         let offers_upgrade = request.version() < Version::HTTP_2 && request.headers().contains_key(UPGRADE);
         let head_only = request.method() == Method::HEAD;
         let path = request.uri().path();
@@ -186,6 +188,7 @@ impl Site {
             self.cors.apply(head.headers(), response.headers_mut());
             (response, None)
         } else if let Some(claimed) = self.endpoints.claim(path) {
+            span.routed(request.method(), claimed.endpoint.path());
             let mut response = self.endpoint((sites, shard), &claimed, &request, peer, &request_id).await;
             if request.version() == Version::HTTP_10 {
                 // So that whoever looks into what stands in front sees it (RFC 9110 §7.6.3).
@@ -195,11 +198,13 @@ impl Site {
             (response, None)
         } else if let Some(fallback) = fallback.filter(|_| !self.endpoints.claim_otherwise_spelled(path)) {
             request.headers_mut().insert(REQUEST_ID, request_id.clone());
-            let Answer { response, tunnel } = fallback.answer(request, peer).await;
+            let Answer { response, tunnel } = fallback.answer(request, peer, std::mem::take(&mut span)).await;
             (response.map(|body| Kind::Answer(body).into()), tunnel)
         } else {
             (Problem::NOT_FOUND.into_response(), None)
         };
+        // A stream's span ends here, for it may be open for hours; that of a request for the application is over later.
+        span.answered(response.status());
         response.headers_mut().insert(REQUEST_ID, request_id);
         if offers_upgrade && tunnel.is_none() {
             // The bytes after such a request were not scanned, as they might have been of another protocol.

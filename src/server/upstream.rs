@@ -17,10 +17,15 @@ use super::body::{Body, BoxError};
 use super::fallback::{Answer, AnswerBody, Fallback, Responder};
 use super::problem::Problem;
 use crate::proxy::{Forwarded, Peer, Proxy, ProxyError, ProxySeed};
+use crate::telemetry::HttpSpan;
 use crate::telemetry::proxy::{ABANDONED, ProxyMetrics};
 
 /// Between two lines in the log that say the application fails, of one worker.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+
+/// What spans say of a response that broke off, and of a client that did not wait for one.
+const BROKEN_OFF: &str = "broken_off";
+const GONE: &str = "abandoned";
 
 /// The application behind this program.
 #[derive(Debug)]
@@ -41,27 +46,36 @@ impl Fallback for Upstream {
 }
 
 impl Responder for Forwarder {
-    fn answer(&self, request: Request<Incoming>, peer: Peer) -> Pin<Box<dyn Future<Output = Answer> + '_>> {
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: Peer,
+        span: HttpSpan,
+    ) -> Pin<Box<dyn Future<Output = Answer> + '_>> {
         Box::pin(async move {
             let mut record = Record::new(&request, Rc::clone(&self.metrics));
+            let method = request.method().clone();
+            record.spans = Spans { client: span.client(&method, request.headers_mut()), server: span };
             let wants_html = wants_html(request.headers());
             let is_http1 = request.version() <= http::Version::HTTP_11;
             match self.proxy.forward(request, peer).await {
                 Ok(Forwarded::Response(response)) => {
-                    record.status = Some(response.status());
+                    record.answered(response.status());
                     Answer::from(response.map(|body| Recorded::boxed(body, record)))
                 }
                 Ok(Forwarded::Switched(response, tunnel)) => {
-                    record.status = Some(response.status());
+                    record.answered(response.status());
                     let response = response.map(|()| Recorded::boxed(Body::empty(), record));
                     Answer { response, tunnel: Some(tunnel) }
                 }
                 Err(error) => {
                     record.failure = Some(error.to_string());
                     let problem = problem(&error);
+                    record.spans.client.failed(problem.code);
                     if problem.status.is_server_error() && !matches!(error, ProxyError::Connect) {
                         self.complain(&error);
                     }
+                    record.spans.server.answered(problem.status);
                     record.status = Some(problem.status);
                     let mut response = if wants_html { problem.into_page() } else { problem.into_response() };
                     if problem.status == StatusCode::SERVICE_UNAVAILABLE {
@@ -129,6 +143,26 @@ struct Record {
     failure: Option<String>,
     sent: u64,
     complete: bool,
+    spans: Spans,
+}
+
+/// Of the request as it came and as it went on; both last as long as its record.
+#[derive(Default)]
+struct Spans {
+    client: HttpSpan,
+    server: HttpSpan,
+}
+
+impl Spans {
+    fn answered(&self, status: StatusCode) {
+        self.client.answered(status);
+        self.server.answered(status);
+    }
+
+    fn failed(&self, why: &'static str) {
+        self.client.failed(why);
+        self.server.failed(why);
+    }
 }
 
 /// What the log says of a request, kept only if there is such a log.
@@ -150,7 +184,14 @@ impl Record {
             failure: None,
             sent: 0,
             complete: false,
+            spans: Spans::default(),
         }
+    }
+
+    /// The application has.
+    fn answered(&mut self, status: StatusCode) {
+        self.spans.answered(status);
+        self.status = Some(status);
     }
 }
 
@@ -169,6 +210,9 @@ impl Drop for Record {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         self.metrics.finished(self.status, took);
+        if self.status.is_none() {
+            self.spans.failed(GONE);
+        }
         let Some(Logged { method, path, request_id }) = &self.request else { return };
         tracing::debug!(
             target: "cottontail::access",
@@ -221,6 +265,7 @@ where
             Some(Err(error)) => {
                 let error = error.into();
                 record.failure = Some(error.to_string());
+                record.spans.failed(BROKEN_OFF);
                 Some(Err(error))
             }
             None => {

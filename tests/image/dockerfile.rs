@@ -38,7 +38,7 @@ fn the_image_runs_as_nobody_where_the_chart_expects_it() {
 fn what_is_built_is_locked_and_both_architectures_have_a_target() {
     let builds: Vec<_> = instructions("RUN").into_iter().filter(|run| run.contains("zigbuild --release")).collect();
     assert_eq!(builds.len(), 2, "the dependencies, then the program");
-    assert!(builds.iter().all(|build| build.contains("--locked --features mimalloc")), "{builds:?}");
+    assert!(builds.iter().all(|build| build.contains("--locked --features mimalloc,otlp ")), "{builds:?}");
     let run = instructions("RUN").join("\n");
     for (architecture, target) in [("amd64", "x86_64-unknown-linux-musl"), ("arm64", "aarch64-unknown-linux-musl")] {
         assert!(run.contains(&format!("{architecture}) echo {target}")), "{architecture}");

@@ -23,7 +23,17 @@ fn build() -> PathBuf {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--locked", "--features", "mimalloc", "--bin", "cottontail", "--target", &target])
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--features",
+            "mimalloc,otlp",
+            "--bin",
+            "cottontail",
+            "--target",
+            &target,
+        ])
         .arg("--target-dir")
         .arg(folder)
         .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -37,22 +37,37 @@ impl Server {
     /// As [`Server::start`], with a given address for browsers: how a restart looks to them.
     pub async fn start_at(config: &str, listen: &str) -> Self {
         let server = Self::start_unready(config, listen).await;
+        server.ready().await;
+        server
+    }
+
+    /// As [`Server::start`], with these variables in its environment.
+    pub async fn start_with_variables(config: &str, variables: &[(&str, &str)]) -> Self {
+        let server = Self::start_in(config, ANY_PORT, variables).await;
+        server.ready().await;
+        server
+    }
+
+    async fn ready(&self) {
         eventually("/readyz to answer 200", async || {
-            let response = try_fetch(server.admin(), &Request::get("/readyz")).await.ok()?;
+            let response = try_fetch(self.admin(), &Request::get("/readyz")).await.ok()?;
             (response.status() == 200).then_some(())
         })
         .await;
-        server
     }
 
     /// Starts and waits only until both listeners are bound.
     pub async fn start_unready(config: &str, listen: &str) -> Self {
+        Self::start_in(config, listen, &[]).await
+    }
+
+    async fn start_in(config: &str, listen: &str, variables: &[(&str, &str)]) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let path = directory.path().join("config.toml");
         let config = with_listeners(config, listen, directory.path());
         std::fs::write(&path, &config).expect("the temporary directory is writable");
         let mut command = cottontail(directory.path());
-        command.args(["run", "--config"]).arg(&path);
+        command.args(["run", "--config"]).arg(&path).envs(variables.iter().copied());
         let encrypted = config.contains("certificate_file");
         let transport = if encrypted { Transport::Tls } else { Transport::of_this_run() };
         Self::launch(command, directory, transport).await
