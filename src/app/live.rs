@@ -1,9 +1,10 @@
 //! What a new configuration replaces while the program runs, and the order in which it does; who brings one is not known here.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::plan::{Plan, Rooms};
 use crate::auth::Revocations;
@@ -16,6 +17,9 @@ use crate::provider::session::Sessions;
 use crate::routing::Mappings;
 use crate::server::{self, Site, SiteSettings, Sites};
 use crate::telemetry;
+
+/// Time for every worker to judge its streams.
+const JUDGED_LIMIT: Duration = Duration::from_secs(10);
 
 /// The configuration in force, and the rooms that can take another.
 #[derive(Debug)]
@@ -117,8 +121,12 @@ impl Live {
         let orders = self.overview.orders();
         loop {
             let sites = self.sites.clone();
-            match server::reconsider(&orders, move || sites.current().authenticator()).await {
-                Ok(()) => return,
+            match server::reconsider(&orders, move || sites.current().authenticator()) {
+                Ok(judged) => {
+                    // A worker that is as busy as that does it when it comes to it.
+                    let _in_time = timeout(JUDGED_LIMIT, judged).await;
+                    return;
+                }
                 Err(Busy) => orders.room().await,
             }
         }

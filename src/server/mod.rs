@@ -2,6 +2,7 @@
 
 mod admin;
 mod admission;
+mod bearer;
 mod body;
 mod config;
 mod connection;

@@ -4,14 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::endpoint::granted;
 use crate::auth::{AuthError, Authenticator, Identity};
 use crate::hub::{Busy, Orders, Standing, Subscription, Verdict, View, Whom};
-
-/// Time for every worker to judge its streams.
-const JUDGED_LIMIT: Duration = Duration::from_secs(10);
 
 /// When a stream of `identity` ends on the clock of streams. A time too far off to be told is no end.
 pub(super) fn remaining(identity: &Identity, now: SystemTime, instant: Instant) -> Option<Instant> {
@@ -47,15 +43,15 @@ pub(super) fn verdict(
     Verdict::Change(Box::new(new))
 }
 
-/// Has every open stream judged again by the authenticator that is in force when its turn comes, and waits until that is
-/// done: another configuration may have come by then, by which a newer stream was opened.
+/// Has every open stream judged again by the authenticator that is in force when its turn comes: another configuration may
+/// have come by then, by which a newer stream was opened. The receiver is told when all have been.
 ///
 /// # Errors
 /// When too many orders are under way; then nobody was judged.
-pub async fn reconsider(
+pub fn reconsider(
     orders: &Orders,
     in_force: impl Fn() -> Arc<Authenticator> + Send + Sync + 'static,
-) -> Result<(), Busy> {
+) -> Result<oneshot::Receiver<()>, Busy> {
     let judge = move |view: &View<'_>| {
         let Some(standing) = view.standing else { return Verdict::Keep };
         let now = SystemTime::now();
@@ -69,7 +65,5 @@ pub async fn reconsider(
         let _told = done.send(());
     };
     orders.give(Whom::All, judge, finish)?;
-    // A worker that is as busy as that does it when it comes to it.
-    let _in_time = timeout(JUDGED_LIMIT, told).await;
-    Ok(())
+    Ok(told)
 }

@@ -13,11 +13,12 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::bearer::Denied;
 use super::body::Body;
 use super::overload::Overload;
 use super::problem::Problem;
 use super::regrant;
-use super::site::{Denied, Site, refuse};
+use super::site::{Site, refuse};
 use super::sites::Sites;
 use crate::auth::{self, AuthError, Credentials, Identity, Source};
 use crate::event::{ChannelName, UserId};

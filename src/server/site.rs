@@ -14,20 +14,21 @@ use hyper::body::Incoming;
 use uuid::Uuid;
 
 use super::admission::{Admission, Network};
+use super::bearer::{Admitted, Denied};
 use super::body::{Body, Kind, StreamBody};
 use super::cors::Cors;
 use super::endpoint::{Claimed, Endpoints, Wishes, channels};
 use super::fallback::{Answer, Fallback, Responder};
 use super::overload::{Overload, Patience};
-use super::problem::{Problem, unauthorized};
+use super::problem::Problem;
 use super::regrant::remaining;
 use super::sites::Sites;
 use super::{CorsConfig, EndpointConfig};
-use crate::auth::{AuthConfig, AuthError, Authenticator, Credentials, Identity, Source, credentials};
+use crate::auth::{AuthConfig, AuthError, Authenticator};
 use crate::event::UserId;
 use crate::hub::{Beginning, Orders, Shard, Standing, StreamConfig, Subscription};
 use crate::provider::Keys;
-use crate::provider::session::{Session, Sessions};
+use crate::provider::session::Sessions;
 use crate::proxy::{Peer, Trusted, Tunnel};
 use crate::telemetry::{self, HttpSpan};
 
@@ -39,14 +40,14 @@ const MAX_REQUEST_ID: usize = 128;
 /// Shared by all workers; nothing in it changes but the issuers' keys. Other settings make another site.
 pub struct Site {
     endpoints: Endpoints,
-    cors: Cors,
+    pub(super) cors: Cors,
     pub(super) auth: AuthConfig,
-    keys: Arc<Keys>,
+    pub(super) keys: Arc<Keys>,
     pub(super) orders: Orders,
     stream: StreamConfig,
     /// None where nobody is asked about sessions.
-    sessions: Option<Arc<Sessions>>,
-    trusted: Trusted,
+    pub(super) sessions: Option<Arc<Sessions>>,
+    pub(super) trusted: Trusted,
     pub(super) admission: Admission,
     patience: Patience,
     fallback: Option<Arc<dyn Fallback>>,
@@ -63,43 +64,6 @@ pub struct SiteSettings<'a> {
 
 /// A response and what its connection becomes.
 type Answered = (Response<Body>, Option<Tunnel>);
-
-/// Who makes a request.
-struct Admitted {
-    identity: Identity,
-    /// By which the application knew it; none if it did not have to be asked.
-    session: Option<Arc<Session>>,
-}
-
-/// Why a request was given no identity.
-pub(super) enum Denied {
-    Auth(AuthError),
-    /// The token is a cookie that another origin's page had sent.
-    Origin,
-}
-
-impl From<AuthError> for Denied {
-    fn from(error: AuthError) -> Self {
-        Self::Auth(error)
-    }
-}
-
-impl Denied {
-    /// Counts and logs it.
-    pub(super) fn into_response(self, request_id: &HeaderValue) -> Response<Body> {
-        let (reason, error_type, response) = match self {
-            Self::Auth(error) => (error.reason(), "unauthorized", unauthorized(error)),
-            Self::Origin => {
-                let problem = Problem::ORIGIN_FORBIDDEN;
-                (problem.code, problem.code, problem.into_response())
-            }
-        };
-        telemetry::stream::auth_failed(reason);
-        telemetry::stream::refused(error_type);
-        tracing::debug!(request = request_id.to_str().unwrap_or_default(), reason, "refused");
-        response
-    }
-}
 
 impl std::fmt::Debug for Site {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -254,47 +218,6 @@ impl Site {
                 tracing::debug!(request = request_id.to_str().unwrap_or_default(), reason = problem.code, "refused");
                 refuse(problem)
             }
-        }
-    }
-
-    /// Who makes the request: the machine of its API key; else the bearer of its token; else whoever the application says
-    /// that its session is; else anonymous, where that is allowed. The first that is there decides.
-    async fn authenticate<B>(
-        &self,
-        sites: &Sites,
-        request: &Request<B>,
-        peer: Peer,
-        request_id: &HeaderValue,
-    ) -> Result<Admitted, Denied> {
-        let credentials = credentials(request.headers(), request.uri().query(), &self.auth)?;
-        if let (None, Some(sessions)) = (&credentials, &self.sessions)
-            && let Some(session) = Session::of(request, peer, &self.trusted, request_id)
-        {
-            // A browser adds a cookie by itself, and `Authorization` of the scheme Basic as well.
-            if !self.cors.admits_cookie(request) {
-                return Err(Denied::Origin);
-            }
-            let identity = sites.confirm(self, sessions.identify(&session).await?)?;
-            return Ok(Admitted { identity, session: Some(Arc::new(session)) });
-        }
-        let identity = sites.confirm(self, self.identify(credentials.as_ref(), request).await?)?;
-        Ok(Admitted { identity, session: None })
-    }
-
-    /// Who the bearer of `credentials` is, which came with `request`; at once, unless an issuer has to be asked for a newer key.
-    pub(super) async fn identify<B>(
-        &self,
-        credentials: Option<&Credentials>,
-        request: &Request<B>,
-    ) -> Result<Identity, Denied> {
-        // Any page can have a cookie sent; only what a page adds itself shows that it knows the token.
-        let by_cookie = credentials.map(Credentials::source) == Some(Source::Cookie);
-        if by_cookie && !self.cors.admits_cookie(request) {
-            return Err(Denied::Origin);
-        }
-        match (self.keys.authenticate(credentials, SystemTime::now()), credentials) {
-            (Err(refusal), Some(credentials)) => Ok(self.keys.second_look(credentials, refusal).await?),
-            (settled, _) => Ok(settled?),
         }
     }
 
