@@ -6,7 +6,9 @@ mod tokens;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use cottontail::auth::{AuthConfig, AuthError, Authenticator, Challenge, Credentials, Identity, IssuerConfig, Source};
+use cottontail::auth::{
+    AuthConfig, AuthError, Authenticator, Challenge, Credentials, ForwardConfig, Identity, IssuerConfig, Source,
+};
 use cottontail::event::{ChannelName, UserId};
 use cottontail::setting::{Fault, Secret};
 use serde_json::{Value, json};
@@ -421,4 +423,13 @@ fn threads_share_one_authenticator() {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| present(&authenticator, &token).is_ok())).collect();
         assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
     });
+}
+
+#[test]
+fn a_session_counts_for_as_long_as_the_application_is_asked_about_sessions() {
+    let forward = ForwardConfig { url: Some("http://127.0.0.1/session".into()), ..ForwardConfig::default() };
+    let asking = load_config(&AuthConfig { forward, issuer: vec![secret_issuer()], ..AuthConfig::default() });
+    let identity = asking.of_session(Some("ada".into()), vec!["news".into()]).unwrap();
+    assert_eq!(asking.reconsider(&identity, now()), Ok(identity.clone()));
+    assert_eq!(load(vec![secret_issuer()]).reconsider(&identity, now()), Err(AuthError::SessionRefused));
 }

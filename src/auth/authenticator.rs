@@ -29,6 +29,8 @@ pub struct Authenticator {
     public: PublicGrants,
     templates: Vec<Template>,
     anonymous: bool,
+    /// Whether the application is asked about sessions.
+    knows_sessions: bool,
     max_token_bytes: u64,
     revocations: Arc<Revocations>,
 }
@@ -66,6 +68,7 @@ impl Authenticator {
             public,
             templates,
             anonymous: config.anonymous,
+            knows_sessions: config.forward.url.is_some(),
             max_token_bytes: config.max_token_bytes.as_u64(),
             revocations: Arc::new(Revocations::new(0)),
         })
@@ -124,6 +127,7 @@ impl Authenticator {
         match &identity.proof {
             Proof::Nothing => self.anonymous(),
             Proof::ApiKey(hash) => self.api_keys.of_hash(hash),
+            Proof::Session(_) if !self.knows_sessions => Err(AuthError::SessionRefused),
             Proof::Session(word) => self.of_session(word.user.clone(), word.channels.clone()),
             Proof::Token(token) => {
                 let claims = Object::parse(&token.claims).ok_or(AuthError::TokenMalformed)?;
