@@ -130,3 +130,17 @@ async fn a_page_of_an_allowed_origin_may_renew_and_a_channel_named_token_can_sti
     assert_eq!(answer.json()["channels"], json!(["token"]));
     assert_eq!(answer.head.header("access-control-allow-origin"), Some("https://app.example"));
 }
+
+#[tokio::test]
+async fn renewals_count_among_what_one_address_may_open() {
+    let scenario = Scenario::start_with("[stream]\nmax_opens_per_second_per_address = 1").await;
+    let unknown = "00000000-0000-4000-8000-000000000000";
+    let body = json!({ "connectionId": unknown, "token": scenario.issuer.token("ada") });
+    let mut codes = Vec::new();
+    for _ in 0..30 {
+        let answer = renew(&scenario, "/events/token", &body).await;
+        codes.push((answer.status(), answer.json()["code"].as_str().unwrap().to_owned()));
+    }
+    assert_eq!(codes[0], (404, "connection_unknown".into()));
+    assert!(codes.contains(&(429, "address_opening_too_fast".into())), "{codes:?}");
+}
