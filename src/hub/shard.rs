@@ -113,6 +113,12 @@ impl Shard {
         self.fanout.borrow_mut().draining = true;
     }
 
+    /// Whether [`Shard::refuse`] was called.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.fanout.borrow().draining
+    }
+
     /// Ends up to `at_most` streams, each with a jittered reconnection time; returns how many are still open.
     /// From the first call on no stream is opened.
     pub fn drain(&self, at_most: usize, now: Instant) -> usize {

@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -38,6 +39,10 @@ use crate::proxy::{Peer, Tunnel};
 
 /// Streams that one HTTP/2 connection may have open at once (RFC 9113 §5.1.2).
 const MAX_HTTP2_STREAMS: u32 = 128;
+
+/// Said before a connection is closed (RFC 9112 §9.6): a proxy in front would send the next request on it, and when the close
+/// has crossed that request, may not send it again.
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Everything that serving a connection takes; one a worker.
 pub(crate) struct Protocol {
@@ -240,9 +245,15 @@ impl Protocol {
         if let Some(tunnel) = tunnel {
             carried.replace(Carried::Switched(tunnel, traffic.begin()));
         }
-        let (head, body) = end_with(response, closing, self.settings.drain_window.0).into_parts();
+        let (mut head, body) = end_with(response, closing, self.settings.drain_window.0).into_parts();
+        // An upgrade has a `Connection` of its own.
+        if self.shard.refuses() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+            head.headers.insert(CONNECTION, CLOSE);
+        }
         let kind = match body.into_kind() {
             Kind::Stream(stream) if chunked && leaving.catch_head() => {
+                // A stream's end is its connection's.
+                head.headers.insert(CONNECTION, CLOSE);
                 carried.replace(Carried::Parked(stream));
                 Kind::Elsewhere
             }

@@ -17,6 +17,7 @@ async fn the_head_is_what_browsers_and_proxies_need() {
     assert_eq!(header("cache-control"), Some("no-cache, no-transform"));
     assert_eq!(header("x-accel-buffering"), Some("no"));
     assert_eq!(header("transfer-encoding"), Some("chunked"));
+    assert_eq!(header("connection"), Some("close"), "no proxy is to send another request on it");
     assert_eq!(header("content-length"), None);
     assert_eq!(header("content-encoding"), None);
     assert!(header("x-request-id").is_some_and(|id| !id.is_empty()));

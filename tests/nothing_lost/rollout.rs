@@ -93,6 +93,24 @@ async fn are_spread(browsers: &[Browser], begun: Instant, streams: usize) {
     assert!(most <= allowed, "{most} of {streams} came in one second; {allowed} are allowed");
 }
 
+/// Nobody tells this gateway of a replica that goes: it finds out by itself, and asks the other one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_told_nothing_of_a_restart_still_serves_everybody() {
+    let mut trial = Trial::on_shared_node(ROLLED_OUT).await;
+    let visitors = Visitors::enter(trial.gateway().address());
+    for index in [0, 1] {
+        trial.flows(200).await;
+        trial.replicas[index].drain().await;
+        trial.replicas[index].terminate().await;
+        trial.flows(200).await;
+        trial.replicas[index].start_again().await;
+    }
+    trial.flows(200).await;
+    visitors.were_all_served().await;
+    let promise = trial.history.keeps_everything();
+    trial.finish(promise).await;
+}
+
 /// Where there is no other replica nothing can answer but the gateway, and it must not say 502 to a browser.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_single_replica_that_restarts_behind_the_gateway_makes_no_browser_give_up() {

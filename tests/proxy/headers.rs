@@ -1,6 +1,8 @@
 //! Which header fields cross the program, in both directions.
 
 use crate::scene::Scene;
+use crate::support::deadline::eventually;
+use crate::support::http1::{Request, fetch};
 use crate::wire::{field, fields};
 
 const CREDENTIALS: &str = "Authorization: Basic b2s=\r\nCookie: a=1; b=2\r\n";
@@ -86,10 +88,7 @@ async fn an_access_line_has_the_path_and_never_the_query() {
     let scene = Scene::start().await;
     let request = "GET /account?password=hunter2 HTTP/1.1\r\nHost: a\r\n\r\n";
     scene.answer(request, "HTTP/1.1 204 No Content\r\n\r\n").await;
-    crate::support::deadline::eventually("the access line", async || {
-        scene.server.log().contains("\"path\":\"/account\"").then_some(())
-    })
-    .await;
+    eventually("the access line", async || scene.server.log().contains("\"path\":\"/account\"").then_some(())).await;
     assert!(!scene.server.log().contains("hunter2"));
     let metrics = scene.server.metrics().await;
     assert!(metrics.sum_where("proxy_requests_total", "code", "204") > 0.5);
@@ -110,4 +109,18 @@ async fn a_request_that_comes_back_is_not_sent_round_and_round() {
     assert!(scene.requests("508").await > 1.5, "once on each way through");
     drop(browser);
     relay.abort();
+}
+
+/// So that a proxy in front has no connection left to send a request on just when the process closes it.
+#[tokio::test]
+async fn once_a_drain_has_begun_every_answer_says_that_its_connection_ends() {
+    let scene = Scene::start().await;
+    let (request, answer) = (
+        "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
+    );
+    let closes = async || scene.answer(request, answer).await.to_lowercase().contains("\r\nconnection: close\r\n");
+    assert!(!closes().await);
+    assert_eq!(fetch(scene.server.admin(), &Request::new("POST", "/drain")).await.status(), 202);
+    eventually("the workers to notice", async || closes().await.then_some(())).await;
 }
