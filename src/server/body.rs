@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http::Response;
+use http::header::{CONTENT_LENGTH, HeaderValue};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
 
 use super::admission::Place;
@@ -59,6 +61,14 @@ impl Body {
     pub(crate) fn into_kind(self) -> Kind {
         self.kind
     }
+}
+
+/// The answer to HEAD (RFC 9110 §9.3.2): hyper leaves the body out over HTTP/1.1 only.
+pub(super) fn without_body(mut response: Response<Body>) -> Response<Body> {
+    if let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+    response.map(|_left_out| Body::empty())
 }
 
 impl From<Kind> for Body {

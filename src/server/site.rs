@@ -5,17 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE,
-    VIA,
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE, VIA,
 };
 use http::{Method, Request, Response, Version};
-use http_body::Body as _;
 use hyper::body::Incoming;
 use uuid::Uuid;
 
 use super::admission::{Admission, Network};
 use super::bearer::{Admitted, Denied};
-use super::body::{Body, Kind, StreamBody};
+use super::body::{Body, Kind, StreamBody, without_body};
 use super::cors::Cors;
 use super::endpoint::{Claimed, Endpoints, Wishes, channels};
 use super::fallback::{Answer, Fallback, Responder};
@@ -135,9 +133,8 @@ impl Site {
         mut request: Request<Incoming>,
         peer: Peer,
     ) -> Answered {
-        let mut span = HttpSpan::server(&request);
         let request_id = request_id(request.headers());
-        span.known_as(request_id.to_str().unwrap_or_default());
+        let mut span = HttpSpan::server(&request, &request_id);
         let offers_upgrade = request.version() < Version::HTTP_2 && request.headers().contains_key(UPGRADE);
         let head_only = request.method() == Method::HEAD;
         let path = request.uri().path();
@@ -167,7 +164,7 @@ impl Site {
         } else {
             (Problem::NOT_FOUND.into_response(), None)
         };
-        // A stream's span ends here, for it may be open for hours; that of a request for the application is over later.
+        // A stream's span ends here, for it may be open for hours; that of a request for the application ends later.
         span.answered(response.status());
         response.headers_mut().insert(REQUEST_ID, request_id);
         if offers_upgrade && tunnel.is_none() {
@@ -289,14 +286,6 @@ fn beginning(last_event_id: Option<&str>, wishes: &Wishes, now: SystemTime) -> B
         (Beginning::Now, None, Some(last)) => Beginning::Last(last),
         (beginning, _, _) => beginning,
     }
-}
-
-/// The answer to HEAD (RFC 9110 §9.3.2): hyper leaves the body out over HTTP/1.1 only.
-fn without_body(mut response: Response<Body>) -> Response<Body> {
-    if let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
-        response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
-    }
-    response.map(|_left_out| Body::empty())
 }
 
 pub(super) fn refuse(problem: Problem) -> Response<Body> {

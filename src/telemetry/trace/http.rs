@@ -1,6 +1,6 @@
 //! The spans of an HTTP request: the server's own, and its child for the application (OpenTelemetry's semantic conventions for HTTP).
 
-use http::{HeaderMap, Method, Request, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
 
@@ -18,12 +18,16 @@ struct Open {
 }
 
 impl HttpSpan {
-    /// The span of a request that came, a child of the client's if it says one.
+    /// The span of a request that came, a child of the client's if it says one. The log knows the request by `request_id`.
     #[must_use]
-    pub fn server<B>(request: &Request<B>) -> Self {
+    pub fn server<B>(request: &Request<B>, request_id: &HeaderValue) -> Self {
         let Some(tracer) = tracer() else { return Self(None) };
         let (known, name) = method(request.method());
-        let mut attributes = vec![KeyValue::new("http.request.method", known)];
+        let ids = vec![StringValue::from(request_id.to_str().unwrap_or_default().to_owned())];
+        let mut attributes = vec![
+            KeyValue::new("http.request.method", known),
+            KeyValue::new("http.request.header.x-request-id", Value::Array(Array::String(ids))),
+        ];
         attributes
             .extend(protocol(request.version()).map(|version| KeyValue::new("network.protocol.version", version)));
         let builder = tracer.span_builder(name).with_kind(SpanKind::Server).with_attributes(attributes);
@@ -38,16 +42,6 @@ impl HttpSpan {
         if span.is_recording() {
             span.update_name(format!("{} {route}", self::method(method).1));
             span.set_attribute(KeyValue::new("http.route", route.to_owned()));
-        }
-    }
-
-    /// By which the log names the request.
-    pub fn known_as(&self, request_id: &str) {
-        let Some(Open { context, .. }) = &self.0 else { return };
-        let span = context.span();
-        if span.is_recording() {
-            let ids = Value::Array(Array::String(vec![StringValue::from(request_id.to_owned())]));
-            span.set_attribute(KeyValue::new("http.request.header.x-request-id", ids));
         }
     }
 
