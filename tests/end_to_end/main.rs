@@ -35,6 +35,7 @@ mod dev;
 mod drain;
 mod drain_command;
 mod explain;
+mod exposition;
 mod http2;
 mod lagging;
 mod limits;
