@@ -1,9 +1,9 @@
 //! A worker: one thread with its own runtime, listener, connections and shard of the hub.
 
 use std::cell::Cell;
-use std::future::pending;
 use std::io;
 use std::net::TcpListener;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,12 +75,11 @@ impl Worker {
         let mut turning = spawn_local(coop::unconstrained(turns(shard.clone())));
         let open = Open { here: Rc::default(), everywhere: connections, limit: settings.max_connections };
         let (close, closing) = watch::channel(false);
-        let accept = accept(listener, &protocol, &open, Closing(closing), write_timeout);
+        let closed = until_closed(drain.clone(), settings.drain_delay.0);
         let accepting = async {
-            tokio::select! {
-                () = accept => {}
-                () = until_closed(drain.clone(), settings.drain_delay.0) => {}
-            }
+            accept(listener, &protocol, &open, Closing(closing), write_timeout, closed).await;
+            // For the requests of those who were accepted last.
+            sleep(DRAIN_STEP).await;
         };
         let ending = end_streams(drain.clone(), &shard, &settings);
         tokio::select! {
@@ -201,24 +200,35 @@ async fn accept(
     open: &Open,
     closing: Closing,
     write_timeout: Duration,
+    closed: impl Future<Output = ()>,
 ) {
     let prepared = socket::prepare(&listener, write_timeout).and_then(|()| tokio::net::TcpListener::from_std(listener));
     let listener = match prepared {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%error, "a listener cannot be used");
-            return pending().await;
+            return closed.await;
         }
     };
+    let mut closed = pin!(closed);
     let mut complaints = Throttle::new(ACCEPT_LOG_INTERVAL);
     let mut in_a_row = 0;
     loop {
         if open.is_full() {
             // The rest wait in the kernel's queue until somebody leaves.
-            sleep(ACCEPT_PAUSE).await;
-            continue;
+            tokio::select! {
+                () = sleep(ACCEPT_PAUSE) => continue,
+                () = &mut closed => return,
+            }
         }
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            // First, since the kernel resets those who are in its queue when the listener goes; a flood of them ends with
+            // this task's turn.
+            biased;
+            accepted = listener.accept() => accepted,
+            () = &mut closed => return,
+        };
+        match accepted {
             Ok((connection, _peer)) => {
                 spawn_local(Rc::clone(protocol).serve(connection, open.count(), closing.clone()));
                 in_a_row += 1;
@@ -233,7 +243,10 @@ async fn accept(
                     if let Some(suppressed) = complaints.admit(Instant::now()) {
                         tracing::warn!(%error, suppressed, "cannot accept connections; trying again");
                     }
-                    sleep(ACCEPT_PAUSE).await;
+                    tokio::select! {
+                        () = sleep(ACCEPT_PAUSE) => {}
+                        () = &mut closed => return,
+                    }
                 }
             }
         }
