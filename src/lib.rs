@@ -99,7 +99,7 @@
 //! | [`shutdown`] | the signals, and the drain that waits for those who still work |
 //! | [`topic`] | AMQP topic patterns |
 //! | [`trust`] | the certificate authorities that TLS believes |
-//! | [`telemetry`] | logging, and every metric with a function for each thing that happens |
+//! | [`telemetry`] | logging, the spans of traces, and every metric with a function for each thing that happens |
 //! | [`proxy`] | from a request to the application's response: header hygiene, connections, tunnels |
 //! | [`auth`] | from a request's token to an identity with its grants |
 //! | [`routing`] | from a message to events for audiences |

@@ -6,9 +6,10 @@ use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
 
 use super::{ERROR_TYPE, carrier, tracer};
 
-/// One exchange over HTTP; nothing where nobody traces. It ends when it is dropped.
+/// One exchange over HTTP; nothing where nobody traces. It ends when it is dropped. Boxed, since every connection has a place
+/// for one, and a stream keeps its connection for hours.
 #[derive(Debug, Default)]
-pub struct HttpSpan(Option<Open>);
+pub struct HttpSpan(Option<Box<Open>>);
 
 #[derive(Debug)]
 struct Open {
@@ -32,12 +33,12 @@ impl HttpSpan {
             .extend(protocol(request.version()).map(|version| KeyValue::new("network.protocol.version", version)));
         let builder = tracer.span_builder(name).with_kind(SpanKind::Server).with_attributes(attributes);
         let span = tracer.build_with_context(builder, &carrier::of_request(request.headers()));
-        Self(Some(Open { context: Context::new().with_span(span), fails_from: 500 }))
+        Self(Some(Box::new(Open { context: Context::new().with_span(span), fails_from: 500 })))
     }
 
     /// The request is for an endpoint, which names its path in the configuration.
     pub fn routed(&self, method: &Method, route: &str) {
-        let Some(Open { context, .. }) = &self.0 else { return };
+        let Some(Open { context, .. }) = self.0.as_deref() else { return };
         let span = context.span();
         if span.is_recording() {
             span.update_name(format!("{} {route}", self::method(method).1));
@@ -48,7 +49,7 @@ impl HttpSpan {
     /// The span of the request as it goes on to the application, whose context its headers get.
     #[must_use]
     pub fn client(&self, method: &Method, headers: &mut HeaderMap) -> Self {
-        let (Some(Open { context, .. }), Some(tracer)) = (&self.0, tracer()) else { return Self(None) };
+        let (Some(Open { context, .. }), Some(tracer)) = (self.0.as_deref(), tracer()) else { return Self(None) };
         let (known, name) = self::method(method);
         let builder = tracer
             .span_builder(name)
@@ -57,12 +58,12 @@ impl HttpSpan {
         let span = tracer.build_with_context(builder, context);
         let context = Context::new().with_span(span);
         carrier::inject(&context, headers);
-        Self(Some(Open { context, fails_from: 400 }))
+        Self(Some(Box::new(Open { context, fails_from: 400 })))
     }
 
     /// The head of the response is known.
     pub fn answered(&self, status: StatusCode) {
-        let Some(Open { context, fails_from }) = &self.0 else { return };
+        let Some(Open { context, fails_from }) = self.0.as_deref() else { return };
         let span = context.span();
         span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
         if status.as_u16() >= *fails_from {
@@ -73,7 +74,7 @@ impl HttpSpan {
 
     /// There was no whole response; `why` is one of a fixed set.
     pub fn failed(&self, why: &'static str) {
-        let Some(Open { context, .. }) = &self.0 else { return };
+        let Some(Open { context, .. }) = self.0.as_deref() else { return };
         let span = context.span();
         span.set_attribute(KeyValue::new(ERROR_TYPE, why));
         span.set_status(Status::error(why));
