@@ -1,6 +1,7 @@
 //! A worker: one thread with its own runtime, listener, connections and shard of the hub.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
 use std::pin::pin;
@@ -71,8 +72,7 @@ impl Worker {
         let Self { listener, seed, sites, settings, connections, tls, write_timeout, drain, failed } = self;
         let shard = seed.settle(Instant::now());
         let protocol = Rc::new(Protocol::new(sites, shard.clone(), &settings, tls));
-        // Its writes are many and bounded by the turn itself, so that they need no budget of the runtime's.
-        let mut turning = spawn_local(coop::unconstrained(turns(shard.clone())));
+        let _alarm = Alarm(failed);
         let open = Open { here: Rc::default(), everywhere: connections, limit: settings.max_connections };
         let (close, closing) = watch::channel(false);
         let closed = until_closed(drain.clone(), settings.drain_delay.0);
@@ -81,23 +81,40 @@ impl Worker {
             // For the requests of those who were accepted last.
             sleep(DRAIN_STEP).await;
         };
-        let ending = end_streams(drain.clone(), &shard, &settings);
+        let serving = async {
+            tokio::join!(accepting, end_streams(drain.clone(), &shard, &settings));
+            close.send_replace(true);
+            until_quiet(&open, &protocol).await;
+        };
+        // No task among thousands that verify tokens, behind which it would wait: this is polled again after a few of them.
+        // Its writes are many and bounded by the turn itself, so that they need no budget of the runtime's.
+        let turning = coop::unconstrained(turns(shard.clone()));
         tokio::select! {
-            ((), ()) = async { tokio::join!(accepting, ending) } => {}
-            // Only a panic ends it. Streams without it would be silent for ever, so the process must not go on.
-            _ = &mut turning => {
-                failed.notify_one();
-                return;
-            }
+            biased;
+            never = turning => match never {},
+            () = serving => {}
         }
-        close.send_replace(true);
-        // Answers under way are finished, within the process's grace time; a stream that does not take its last bytes
-        // comes back by itself anyway.
-        let mut linger = LINGER;
-        while open.here.get() > 0 && (protocol.underway() > 0 || !linger.is_zero()) {
-            sleep(DRAIN_STEP / 10).await;
-            linger = linger.saturating_sub(DRAIN_STEP / 10);
+    }
+}
+
+/// Tells of a panic that ends the worker: streams without it would be silent for ever, so the process must not go on.
+struct Alarm(Arc<Notify>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.notify_one();
         }
+    }
+}
+
+/// Waits for answers under way, which are finished within the process's grace time, and a little for the last bytes of
+/// streams: one that does not take them comes back by itself anyway.
+async fn until_quiet(open: &Open, protocol: &Protocol) {
+    let mut linger = LINGER;
+    while open.here.get() > 0 && (protocol.underway() > 0 || !linger.is_zero()) {
+        sleep(DRAIN_STEP / 10).await;
+        linger = linger.saturating_sub(DRAIN_STEP / 10);
     }
 }
 
@@ -109,7 +126,7 @@ async fn until_closed(mut drain: DrainWatch, delay: Duration) {
 }
 
 /// Turns the shard whenever it has something to do.
-async fn turns(shard: Shard) {
+async fn turns(shard: Shard) -> Infallible {
     loop {
         let turn = shard.turn(Instant::now());
         if turn.more {
