@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::time::Duration;
 
-use hyper_rustls::ConfigBuilderExt;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore, crypto};
@@ -48,9 +50,18 @@ pub fn authorities(path: &str) -> Result<RootCertStore, Distrust> {
     store(&certificates(path)?)
 }
 
-/// What a client of HTTPS is set to: it trusts the authorities in `ca_file` alone, or those of the system. A system without any is
-/// no error: then nobody is trusted.
-pub(crate) fn client(ca_file: Option<&str>) -> Result<ClientConfig, Distrust> {
+/// What opens connections for a client of `http` and `https` that trusts the authorities in `ca_file` alone, or those of the
+/// system. A system without any is no error: then nobody is trusted. `limit` is for the TCP handshake.
+pub(crate) fn connector(ca_file: Option<&str>, limit: Duration) -> Result<HttpsConnector<HttpConnector>, Distrust> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(limit));
+    let https = HttpsConnectorBuilder::new().with_tls_config(client(ca_file)?).https_or_http();
+    Ok(https.enable_http1().wrap_connector(http))
+}
+
+fn client(ca_file: Option<&str>) -> Result<ClientConfig, Distrust> {
     // Chosen here, since a dependency could switch on a second library and make rustls's own choice a panic.
     let provider = crypto::aws_lc_rs::default_provider();
     let tls = ClientConfig::builder_with_provider(provider.into())

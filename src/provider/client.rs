@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -53,15 +53,7 @@ impl Client {
     /// # Errors
     /// When `ca_file` has no usable authority. A system without any is none: then nobody's TLS is trusted.
     pub fn new(ca_file: Option<&str>) -> Result<Self, Distrust> {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(trust::client(ca_file)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
+        let connector = trust::connector(ca_file, CONNECT_TIMEOUT)?;
         let pool = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())

@@ -1,7 +1,6 @@
 //! Keys over TLS: from an issuer whose certificate is trusted, and from no other.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -14,28 +13,20 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::scene::{Verdict, open, present, refreshes, set, start, token, token_with};
 use crate::support::issuer::{IssuerServer, Reply};
+use crate::support::tls::Certificates;
 use crate::support::tokens::Issuer;
 
-/// A private authority and a certificate for 127.0.0.1, as files.
+/// What this run's authority has certified, as files beside its own certificate.
 fn certificates() -> TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("extensions"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
-        .unwrap();
-    for arguments in [
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem",
-        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=id -keyout id.key -out id.csr",
-        "x509 -req -in id.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out id.pem",
-    ] {
-        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(directory.path()).output();
-        let output = output.expect("openssl");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
+    let certificates = Certificates::of_this_run();
+    let (directory, _authority) = certificates.authority_file();
+    certificates.write(directory.path());
     directory
 }
 
 fn acceptor(files: &Path) -> TlsAcceptor {
-    let chain = CertificateDer::pem_file_iter(files.join("id.pem")).unwrap().collect::<Result<_, _>>().unwrap();
-    let key = PrivateKeyDer::from_pem_file(files.join("id.key")).unwrap();
+    let chain = CertificateDer::pem_file_iter(files.join("tls.crt")).unwrap().collect::<Result<_, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_file(files.join("tls.key")).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
     TlsAcceptor::from(Arc::new(config.with_single_cert(chain, key).unwrap()))
