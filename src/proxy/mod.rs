@@ -12,6 +12,7 @@ mod origin;
 mod outgoing;
 mod patience;
 mod pool;
+mod socket;
 mod switch;
 mod tunnel;
 mod via;

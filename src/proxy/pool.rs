@@ -22,6 +22,7 @@ use super::body::{Progress, RequestBody, Sending};
 use super::error::ProxyError;
 use super::origin::Origin;
 use super::patience::Patience;
+use super::socket::Socket;
 
 /// Between two looks for connections that have been idle for too long.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -94,7 +95,7 @@ pub(super) enum Carrier {
     Shared(Patience),
 }
 
-type Connection = http1::Connection<TokioIo<TcpStream>, RequestBody>;
+type Connection = http1::Connection<Socket, RequestBody>;
 pub(super) type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
 
 impl Link {
@@ -203,7 +204,7 @@ impl Pool {
 
     async fn open(&self, permit: OwnedSemaphorePermit) -> Result<Link, ProxyError> {
         let socket = self.origin.connect(self.config.connect_timeout.0).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(ProxyError::Broken)?;
+        let (sender, connection) = http1::handshake(Socket::new(socket)).await.map_err(ProxyError::Broken)?;
         Ok(Link::driven(sender, connection, permit))
     }
 

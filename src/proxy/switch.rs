@@ -5,7 +5,6 @@ use std::pin::pin;
 
 use http::{Response, StatusCode, Version};
 use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::ProxyError;
@@ -14,6 +13,7 @@ use super::hygiene;
 use super::outgoing::Outgoing;
 use super::patience::Patience;
 use super::pool::{Carrier, Lease, Link};
+use super::socket::Socket;
 use super::tunnel::Tunnel;
 use super::websocket::Handshake;
 use super::{Forwarded, Proxy, via};
@@ -27,7 +27,7 @@ impl Proxy {
     ) -> Result<Forwarded, ProxyError> {
         let (progress, question) = (outgoing.body.progress(), outgoing.handshake.take());
         let (socket, permit) = self.pool.apart().await?;
-        let handshake = http1::handshake(TokioIo::new(socket)).await;
+        let handshake = http1::handshake(Socket::new(socket)).await;
         let (mut sender, mut connection) = handshake.map_err(ProxyError::Broken)?;
         let mut over = false;
         let sent = {
