@@ -31,6 +31,8 @@ const URGENT_AUDIENCE: usize = 64;
 const REPLAY_BATCHES_A_TURN: usize = 4;
 /// Replaying streams that write in one turn.
 const REPLAYS_A_TURN: usize = 32;
+/// Seats that are looked at in one turn because they called: a crowd that leaves keeps nobody's events waiting.
+const CALLS_A_TURN: usize = 32;
 /// Above this many writes to large audiences a second it pays to gather events first.
 const LOADED_WRITES_PER_SECOND: f64 = 50_000.0;
 /// Of this many writes one has its latency measured.
@@ -74,7 +76,7 @@ pub(super) struct Fanout {
     /// Kept for their allocations.
     taken: Vec<Arc<Entry>>,
     touched: Vec<usize>,
-    calls: Vec<usize>,
+    calls: VecDeque<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -108,7 +110,7 @@ impl Fanout {
             counted_since: now,
             taken: Vec::new(),
             touched: Vec::new(),
-            calls: Vec::new(),
+            calls: VecDeque::new(),
         }
     }
 
@@ -146,9 +148,9 @@ impl Fanout {
         self.end_due(core, now);
         let more = self.obey(core, now) || more;
         self.place_waiting(core, now);
-        self.answer_calls(core, now);
         self.write_in_turn(core, now);
-        let more = more || !self.bulk.is_empty() || !self.replays.is_empty();
+        self.answer_calls(core, now);
+        let more = more || !self.bulk.is_empty() || !self.replays.is_empty() || !self.calls.is_empty();
         let mut next = self.deadlines.first().map_or(self.next_tick, |(at, _)| self.next_tick.min(*at));
         if !self.waiting.is_empty() {
             next = next.min(now + WAITING_LOOK);
@@ -331,9 +333,11 @@ impl Fanout {
 
     /// Looks at the seats whose outlet has called: it takes bytes again, or its other side is gone.
     fn answer_calls(&mut self, core: &Core, now: Instant) {
-        let mut calls = std::mem::take(&mut self.calls);
-        core.inboxes[self.index].take_calls(&mut calls);
-        for key in calls.drain(..) {
+        if self.calls.is_empty() {
+            core.inboxes[self.index].take_calls(&mut self.calls);
+        }
+        for _ in 0..CALLS_A_TURN {
+            let Some(key) = self.calls.pop_front() else { break };
             let Some(seat) = self.seats.get_mut(key) else { continue };
             if seat.is_gone() {
                 drop(self.remove(core, key));
@@ -341,7 +345,6 @@ impl Fanout {
                 self.write(core, key, now);
             }
         }
-        self.calls = calls;
     }
 
     /// Sends the heartbeats of every tick that is due; each seat has its tick by its number, so that they are spread.

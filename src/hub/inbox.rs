@@ -18,7 +18,7 @@ const ROOM_ORDERS: usize = 1024;
 pub(super) struct Inbox {
     waiting: Mutex<Waiting>,
     /// Seats whose outlet can go on or is gone; at most one call a seat and direction is under way, so it stays small.
-    calls: Mutex<Vec<usize>>,
+    calls: Mutex<VecDeque<usize>>,
     orders: Mutex<VecDeque<Arc<Order>>>,
     filled: Notify,
     emptied: Notify,
@@ -67,7 +67,7 @@ impl Inbox {
     pub(super) fn call(&self, key: usize) {
         let mut calls = lock(&self.calls);
         let was_empty = calls.is_empty();
-        calls.push(key);
+        calls.push_back(key);
         drop(calls);
         if was_empty {
             self.filled.notify_one();
@@ -108,7 +108,7 @@ impl Inbox {
     }
 
     /// Swaps the calls so far into `calls`, which must be empty.
-    pub(super) fn take_calls(&self, calls: &mut Vec<usize>) {
+    pub(super) fn take_calls(&self, calls: &mut VecDeque<usize>) {
         std::mem::swap(&mut *lock(&self.calls), calls);
     }
 

@@ -232,4 +232,30 @@ mod tests {
         assert!(stuck.borrow().dropped, "it took nothing for longer than stream.write_timeout");
         assert_eq!(overview.streams(), 0);
     }
+
+    #[test]
+    fn a_crowd_that_leaves_keeps_nobodys_event_waiting() {
+        let (mut publisher, mut seeds, overview) = hub();
+        let now = Instant::now();
+        let shard = seeds.remove(0).settle(now);
+        let crowd: Vec<_> = (0..500).map(|_| stream(&shard, 1, None)).collect();
+        let listener = stream(&shard, 2, None);
+        give_room(&listener, usize::MAX / 2);
+        while shard.turn(now).more {}
+        for sink in &crowd {
+            sink.borrow_mut().gone = true;
+            give_room(sink, 0);
+        }
+        let event = Event {
+            audiences: vec![Audience::User("2".into())],
+            name: EventName::new("e"),
+            data: "1".to_owned().into(),
+        };
+        publisher.publish(id(1), now, event);
+        assert!(shard.turn(now).more);
+        assert_eq!(decoded(&listener).0, [1]);
+        assert!(overview.streams() > crowd.len() / 2, "a turn is short: {} are left", overview.streams());
+        while shard.turn(now).more {}
+        assert_eq!(overview.streams(), 1);
+    }
 }
