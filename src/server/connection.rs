@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use super::ServerConfig;
 use super::body::{Body, Kind, StreamBody, StreamView};
+use super::courtesy::Courtesy;
 use super::drive::{Closing, Drive, End};
 use super::ending::end_with;
 use super::fallback::Responder;
@@ -54,6 +55,7 @@ pub(crate) struct Protocol {
     settings: ServerConfig,
     tls: Option<Arc<Tls>>,
     traffic: Traffic,
+    courtesy: Courtesy,
 }
 
 /// A connection that was taken, as far as its first bytes or its handshake.
@@ -105,7 +107,8 @@ impl Protocol {
             .keep_alive_interval(settings.header_timeout.0)
             .keep_alive_timeout(settings.header_timeout.0);
         let fallback = sites.current().settle();
-        Self { sites, shard, fallback, http1, http2, settings: settings.clone(), tls, traffic: Traffic::default() }
+        let (traffic, courtesy) = (Traffic::default(), Courtesy::new(Instant::now()));
+        Self { sites, shard, fallback, http1, http2, settings: settings.clone(), tls, traffic, courtesy }
     }
 
     /// Answers under way on all connections.
@@ -175,8 +178,7 @@ impl Protocol {
         closing: Closing,
     ) -> Response<Body> {
         let upgrade = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
-        let site = self.sites.current();
-        let (response, tunnel) = site.answer(&self.sites, &self.shard, self.fallback.as_deref(), request, peer).await;
+        let (response, tunnel) = self.answer(request, peer).await;
         let response = end_with(response, &closing, self.settings.drain_window.0);
         // Only a stream is left for another protocol, never the connection (RFC 8441).
         if let (Some(tunnel), Some(upgrade)) = (tunnel, upgrade) {
@@ -185,6 +187,13 @@ impl Protocol {
             spawn_local(switched.run_on_stream(upgrade));
         }
         response.map(|body| body.keep(underway))
+    }
+
+    /// The response, and what follows it where the application agreed to another protocol.
+    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> (Response<Body>, Option<Tunnel>) {
+        self.courtesy.show();
+        let site = self.sites.current();
+        site.answer(&self.sites, &self.shard, self.fallback.as_deref(), request, peer).await
     }
 
     async fn serve_http1_and_after<Io: Transport>(&self, taken: Taken<Io>) {
@@ -240,8 +249,7 @@ impl Protocol {
         let underway = traffic.begin();
         // An HTTP/1.0 response has no chunks: it stays with hyper.
         let chunked = request.version() == http::Version::HTTP_11;
-        let site = self.sites.current();
-        let (response, tunnel) = site.answer(&self.sites, &self.shard, self.fallback.as_deref(), request, peer).await;
+        let (response, tunnel) = self.answer(request, peer).await;
         if let Some(tunnel) = tunnel {
             carried.replace(Carried::Switched(tunnel, traffic.begin()));
         }

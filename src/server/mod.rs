@@ -7,6 +7,7 @@ mod body;
 mod config;
 mod connection;
 mod cors;
+mod courtesy;
 mod drive;
 mod ending;
 mod endpoint;

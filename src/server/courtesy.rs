@@ -1,0 +1,51 @@
+//! Time that a worker leaves to the other threads of the process while requests come in a crowd.
+
+use std::cell::Cell;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A worker that goes on for longer lets others have its processor.
+///
+/// In a crowd it never waits for anything, so that on a machine whose processors are all busy the thread that hears the
+/// broker gets one only at the end of the scheduler's time slice, some milliseconds later for each event. Where nobody waits
+/// for the processor this costs a system call.
+const AT_A_STRETCH: Duration = Duration::from_millis(1);
+
+/// Of one worker.
+#[derive(Debug)]
+pub(super) struct Courtesy(Cell<Instant>);
+
+impl Courtesy {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self(Cell::new(now))
+    }
+
+    /// Before a request is answered.
+    pub(super) fn show(&self) {
+        let now = Instant::now();
+        if self.is_due(now) {
+            thread::yield_now();
+            self.0.set(Instant::now());
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.0.get()) >= AT_A_STRETCH
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_due_after_a_stretch_and_then_not_before_the_next() {
+        let start = Instant::now();
+        let courtesy = Courtesy::new(start);
+        assert!(!courtesy.is_due(start));
+        assert!(courtesy.is_due(start + AT_A_STRETCH));
+        courtesy.0.set(start + AT_A_STRETCH);
+        assert!(!courtesy.is_due(start + AT_A_STRETCH));
+        assert!(courtesy.is_due(start + 2 * AT_A_STRETCH));
+    }
+}
