@@ -17,6 +17,8 @@ mod budget;
 mod client;
 mod clock;
 mod control;
+#[allow(dead_code, reason = "shared with benchmarks that use another part")]
+mod cores;
 mod failure;
 mod histogram;
 mod layout;

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::control::{Command, Published, Reply};
+use crate::cores::Cores;
 use crate::failure::Failure;
 use crate::options::Role;
 use crate::proc::{self, Cpu};
@@ -54,6 +55,11 @@ impl ServerProcess {
             Err(RecvTimeoutError::Disconnected) => return Err(Failure::Server("ended at its start".into())),
         }
         Ok(server)
+    }
+
+    /// Moves the server to these processors.
+    pub fn keep_on(&self, cores: &Cores) -> Result<(), Failure> {
+        self.measured()?.into_iter().try_for_each(|process| Ok(cores.take(process)?))
     }
 
     pub fn tell(&mut self, command: Command) -> Result<(), Failure> {

@@ -40,7 +40,8 @@ pub fn run() -> Result<(), Failure> {
 }
 
 fn faults_of(role: Role, layout: Layout, inject: Option<Inject>) -> Result<Faults, Failure> {
-    let load = Load { role, threads: 2, signing: Signing::Hs256, layout, generators: 2, unanswered: 10, inject };
+    let signing = Signing::Hs256;
+    let load = Load { role, threads: 2, division: None, signing, layout, generators: 2, unanswered: 10, inject };
     let mut session = Session::start(load)?;
     session.open()?;
     session.publish(Pace::Rate(500), Duration::from_millis(200))?;

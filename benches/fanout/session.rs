@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::client::{Account, Generator, Wanted};
 use crate::clock;
 use crate::control::{Command, Pace, Published};
+use crate::cores::Division;
 use crate::failure::Failure;
 use crate::layout::{Layout, Shape};
 use crate::options::{Inject, Role};
@@ -33,6 +34,8 @@ pub struct Load {
     pub role: Role,
     /// Threads of the server.
     pub threads: usize,
+    /// Where the parts run, if not everywhere.
+    pub division: Option<Division>,
     /// The streams' tokens, where the server looks at them.
     pub signing: Signing,
     pub layout: Layout,
@@ -68,6 +71,9 @@ impl Session {
     /// Starts the server; no stream is open yet.
     pub fn start(load: Load) -> Result<Self, Failure> {
         let server = ServerProcess::start(&load)?;
+        if let Some(division) = &load.division {
+            server.keep_on(&division.server)?;
+        }
         Ok(Self { load, server, generator: None, published: Published::default() })
     }
 
@@ -81,7 +87,9 @@ impl Session {
         let parts = parts(load, self.server.address)?;
         let unanswered = (load.unanswered / parts.len()).max(1);
         let start = Instant::now();
+        let kept = load.division.map(|division| division.browsers.keep()).transpose()?;
         let generator = Generator::open(self.server.address, target::opening(load.role), parts, unanswered);
+        drop(kept);
         generator.wait_open(PATIENCE_TO_OPEN)?;
         self.generator = Some(generator);
         let time = start.elapsed();
@@ -94,12 +102,13 @@ impl Session {
 
     /// Starts to open `streams` others, which get no events.
     pub fn storm(&self, streams: u32) -> Result<Storm, Failure> {
-        let Load { role, signing, layout, unanswered, .. } = self.load;
+        let Load { role, division, signing, layout, unanswered, .. } = self.load;
         let topic = Topic { kind: Kind::Channel, number: layout.topics };
         let request = |stream| target::request(role, signing, self.server.address, topic, layout.streams + stream);
         let requests = (0..streams).map(request).collect::<Result<Vec<_>, _>>()?;
         let wanted = requests.into_iter().map(|request| Wanted { topic, request }).collect();
-        Ok(Storm::start(self.server.address, target::opening(role), wanted, unanswered))
+        let cores = division.map(|division| division.beside);
+        Ok(Storm::start(self.server.address, target::opening(role), wanted, unanswered, cores))
     }
 
     /// Publishes for `time` and waits until every event has arrived or nothing arrives any more.

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::client::{Generator, Opening, Wanted};
+use crate::cores::Cores;
 use crate::failure::Failure;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,11 +19,18 @@ pub struct Storm {
 }
 
 impl Storm {
-    /// Opens `wanted` in waves, over one thread.
-    pub fn start(address: SocketAddr, opening: Opening, wanted: Vec<Wanted>, unanswered: usize) -> Self {
+    /// Opens `wanted` in waves, over one thread, on `cores` if it is not to run everywhere.
+    pub fn start(
+        address: SocketAddr,
+        opening: Opening,
+        wanted: Vec<Wanted>,
+        unanswered: usize,
+        cores: Option<Cores>,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
+            let _kept = cores.map(|cores| cores.keep()).transpose()?;
             let (mut opened, mut time) = (0, Duration::ZERO);
             while !stopped.load(Ordering::Relaxed) {
                 let start = Instant::now();

@@ -14,6 +14,8 @@ mod browsers;
 #[path = "../fanout/clock.rs"]
 #[allow(dead_code, reason = "shared with a benchmark that uses another part")]
 mod clock;
+#[path = "../fanout/cores.rs"]
+#[allow(dead_code, reason = "shared with a benchmark that uses another part")]
 mod cores;
 #[path = "../fanout/server/daemon.rs"]
 #[allow(dead_code, reason = "shared with a benchmark that uses another part")]
@@ -84,9 +86,7 @@ fn compare(options: &Options) -> Result<bool, Failure> {
     let servers = start(options, division.as_ref())?;
     let threads = division.as_ref().map_or(1, |division| division.browsers.count());
     let plan = Plan { connections: options.connections.max(1), threads, time: Duration::from_secs_f64(seconds) };
-    if let Some(division) = &division {
-        division.browsers.keep()?;
-    }
+    let _kept = division.map(|division| division.browsers.keep()).transpose()?;
     let rows = SCENARIOS.iter().flat_map(|scenario| {
         servers.iter().map(|server| Row { scenario: *scenario, role: server.role, runs: Vec::new() })
     });
@@ -116,7 +116,7 @@ fn compare(options: &Options) -> Result<bool, Failure> {
 
 /// The application and the proxies in front of it, as far as they are installed.
 fn start(options: &Options, division: Option<&Division>) -> Result<Vec<Server>, Failure> {
-    let application = Server::start(Role::Direct, 1, None, division.map(|division| &division.application))?;
+    let application = Server::start(Role::Direct, 1, None, division.map(|division| &division.beside))?;
     let address = application.address;
     let mut servers = vec![application];
     for role in Role::ALL.into_iter().filter(|role| *role != Role::Direct) {
@@ -127,7 +127,7 @@ fn start(options: &Options, division: Option<&Division>) -> Result<Vec<Server>, 
                 println!("{}: not installed (apt-get install {package})", role.as_str());
             }
             _ => {
-                let cores = division.map(|division| &division.proxy);
+                let cores = division.map(|division| &division.server);
                 servers.push(Server::start(role, options.threads, Some(address), cores)?);
             }
         }
@@ -138,10 +138,10 @@ fn start(options: &Options, division: Option<&Division>) -> Result<Vec<Server>, 
 fn placement(threads: usize, division: Option<&Division>) -> String {
     let proxies = format!("Each proxy has {threads} worker thread{}", if threads == 1 { "" } else { "s" });
     match division {
-        Some(Division { proxy, application, browsers }) => format!(
+        Some(Division { server, beside, browsers }) => format!(
             "{proxies} on processor {}; the application is on {}, the browsers on {} (taskset). CPU is the proxy's own, per request.",
-            proxy.list(),
-            application.list(),
+            server.list(),
+            beside.list(),
             browsers.list()
         ),
         None => format!("{proxies}. There are too few processors to give each part its own."),

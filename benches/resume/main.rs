@@ -29,7 +29,16 @@ mod support {
 }
 
 mod browser;
+#[path = "../fanout/cores.rs"]
+#[allow(dead_code, reason = "shared with a benchmark that uses another part")]
+mod cores;
+#[path = "../fanout/failure.rs"]
+#[allow(dead_code, reason = "shared with a benchmark that uses another part")]
+mod failure;
 mod live;
+#[path = "../fanout/proc.rs"]
+#[allow(dead_code, reason = "shared with a benchmark that uses another part")]
+mod proc;
 mod publisher;
 mod restart;
 mod ring;
@@ -85,8 +94,8 @@ fn main() {
 
 async fn measure(options: &Options) -> Vec<Row> {
     let mut setting = Setting::start(options).await;
-    let (mut rows, start) = ring::measure(&setting, options).await;
-    rows.extend(live::measure(&setting, options, &start).await);
+    let mut rows = ring::measure(&setting, options).await;
+    rows.extend(live::measure(&mut setting, options).await);
     rows.extend(restart::measure(&setting, options).await);
     if setting.has_stream() {
         rows.extend(stream::measure(&mut setting, options).await);

@@ -17,6 +17,11 @@ pub const STREAM: &str = "resume";
 /// Events of each user in the ring.
 pub const EVENTS_A_USER: usize = 20;
 
+/// Of the program's ring, which is not full then.
+pub const RING: &str = "512MiB";
+/// … and of one that holds next to nothing.
+pub const TINY_RING: &str = "64KiB";
+
 /// The user whose events are measured for their latency.
 pub const LIVE: &str = "live";
 /// The user who is told where the stream is.
@@ -51,7 +56,7 @@ impl Setting {
         let tokens = issuer.sign_all(&claims, &json!({}));
         let head = |token: String| format!("GET /events HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n");
         let requests = names.into_iter().zip(tokens.into_iter().map(head)).collect();
-        let server = Server::start(&configuration(&url, &issuer, &history, "512MiB")).await;
+        let server = Server::start(&configuration(&url, &issuer, &history, 0, RING)).await;
         Self { node, vhost, publisher, server, requests, users, history, issuer, url }
     }
 
@@ -77,11 +82,11 @@ impl Setting {
         format!("{}{id}\r\n", self.requests[user])
     }
 
-    /// Replaces the program by one whose ring holds next to nothing.
-    pub async fn restart_with_a_tiny_ring(&mut self) {
+    /// Replaces the program by one with so many threads (0 for one a processor) and a ring of this size.
+    pub async fn restart(&mut self, threads: usize, ring: &str) {
         self.server.terminate();
         self.server.exit().await;
-        self.server = Server::start(&configuration(&self.url, &self.issuer, &self.history, "64KiB")).await;
+        self.server = Server::start(&configuration(&self.url, &self.issuer, &self.history, threads, ring)).await;
     }
 
     /// Waits until the program has so many events in its ring.
@@ -107,12 +112,13 @@ fn default_history() -> String {
     defaults["history"]["kind"].as_str().expect("a word").to_owned()
 }
 
-fn configuration(url: &str, issuer: &Issuer, history: &str, ring: &str) -> String {
+fn configuration(url: &str, issuer: &Issuer, history: &str, threads: usize, ring: &str) -> String {
     let stream = if history == "stream" { format!("stream = \"{STREAM}\"\ndeclare = true") } else { String::new() };
     format!(
         r#"
 [server]
 drain_window = "1s"
+threads = {threads}
 
 [admin]
 ready_needs_broker = true

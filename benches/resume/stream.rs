@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::Options;
 use crate::browser::{Browser, Resume, resume_all};
 use crate::publisher::Publisher;
-use crate::setting::{EVENTS_A_USER, GUIDE, Setting};
+use crate::setting::{EVENTS_A_USER, GUIDE, Setting, TINY_RING};
 use crate::table::Row;
 
 const BUDGET_READERS: usize = 8;
@@ -30,7 +30,7 @@ pub async fn measure(setting: &mut Setting, options: &Options) -> Vec<Row> {
         assert_eq!(guide.event().await.unwrap(), first.to_string());
         ids.push(guide.last_event_id().expect("an event has an id"));
     }
-    setting.restart_with_a_tiny_ring().await;
+    setting.restart(0, TINY_RING).await;
     let resumes: Vec<Resume> = ids
         .iter()
         .enumerate()

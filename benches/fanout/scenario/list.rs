@@ -43,6 +43,7 @@ const FIXED: Scenario = Scenario {
     limit: Bare,
     threads: 1,
     signing: Hs256,
+    divided: false,
     columns: PACED,
     shape: Shape::Channels,
     streams: 1_000,
@@ -59,6 +60,7 @@ const SATURATION: Scenario = Scenario {
     limit: BareMerged,
     threads: 2,
     signing: Hs256,
+    divided: false,
     columns: CLOSED,
     shape: Shape::Channels,
     streams: 1_000,
@@ -75,6 +77,7 @@ const UNICAST: Scenario = Scenario {
     limit: Bare,
     threads: 1,
     signing: Hs256,
+    divided: false,
     columns: PACED,
     shape: Shape::Users,
     streams: 10_000,
@@ -91,6 +94,7 @@ const STORM: Scenario = Scenario {
     limit: Bare,
     threads: 2,
     signing: Hs256,
+    divided: false,
     columns: &[
         Column("opened/s", 0, Shown),
         Column("s until all open", 3, Shown),
@@ -155,6 +159,7 @@ pub const SCENARIOS: [Scenario; 14] = [
         limit: Bare,
         threads: 2,
         signing: Hs256,
+        divided: false,
         columns: &[
             Column("user p50 ms", 2, Hidden),
             Column("user p99 ms", 2, Shown),
@@ -178,6 +183,7 @@ pub const SCENARIOS: [Scenario; 14] = [
         limit: Bare,
         threads: 1,
         signing: Hs256,
+        divided: false,
         columns: &[
             Column("KB per stream", 2, Hidden),
             Column("MB before", 1, Hidden),
@@ -212,6 +218,7 @@ pub const SCENARIOS: [Scenario; 14] = [
         full: WITH_LIMIT,
         threads: 2,
         signing: Es256,
+        divided: true,
         columns: &[
             Column("calm p99 ms", 2, Hidden),
             Column("p99 ms", 2, Shown),

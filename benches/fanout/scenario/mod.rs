@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::client::Account;
+use crate::cores::Division;
 use crate::failure::Failure;
 use crate::layout::{Layout, Shape};
 use crate::options::{Options, Role, ScenarioName};
@@ -26,6 +27,8 @@ pub struct Scenario {
     /// Of each server.
     threads: usize,
     signing: Signing,
+    /// Whether the server, its streams and others' each get processors of their own, where there are enough.
+    divided: bool,
     pub columns: &'static [Column],
     shape: Shape,
     streams: u32,
@@ -79,12 +82,15 @@ impl Scenario {
     pub fn plan(&self, options: &Options, role: Role) -> Plan {
         let streams = options.streams.unwrap_or(self.streams).max(1);
         let topics = options.topics.unwrap_or(if self.topics == 0 { streams } else { self.topics }).clamp(1, streams);
+        let threads = if role == Role::Node { 1 } else { options.threads.unwrap_or(self.threads).max(1) };
+        let division = self.divided.then(|| Division::new(threads)).flatten();
         let load = Load {
             role,
-            threads: if role == Role::Node { 1 } else { options.threads.unwrap_or(self.threads).max(1) },
+            threads,
+            division,
             signing: self.signing,
             layout: Layout { shape: self.shape, topics, streams },
-            generators: options.generators.max(1),
+            generators: division.map_or(options.generators.max(1), |division| division.browsers.count()),
             // Pushpin answers 500 and 502 when more ask at once.
             unanswered: if role == Role::Pushpin { options.unanswered.min(50) } else { options.unanswered },
             inject: options.inject,
