@@ -37,15 +37,15 @@ fn hops(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     let lines = headers.get_all(name).iter().rev();
     lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(move |hop| {
         let hop = std::str::from_utf8(hop).ok()?.trim();
-        address(if is_rfc { node(hop)? } else { hop })
+        address(if is_rfc { parameter(hop, "for")? } else { hop })
     })
 }
 
-/// The value of `for=` in one element of `Forwarded`.
-fn node(element: &str) -> Option<&str> {
+/// What one element of `Forwarded` says by `name` (RFC 7239 §4).
+pub(super) fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
     element.split(';').find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("for").then(|| value.trim().trim_matches('"'))
+        let (known, value) = pair.split_once('=')?;
+        known.trim().eq_ignore_ascii_case(name).then(|| value.trim().trim_matches('"'))
     })
 }
 

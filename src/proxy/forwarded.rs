@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use http::Request;
 use http::header::{FORWARDED, HOST as HOST_FIELD, HeaderMap, HeaderName, HeaderValue};
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 use ipnet::IpNet;
 
 use super::Peer;
+use super::client::parameter;
 use crate::setting::Fault;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -77,10 +78,9 @@ impl Hop<'_> {
     pub(super) fn note(&self, headers: &mut HeaderMap, trusted: &Trusted) {
         // A socket for both families shows IPv4 as a part of IPv6.
         let peer = self.peer.to_canonical();
-        if !trusted.contains(peer) {
-            forget(headers);
-        }
+        forget(headers, trusted.contains(peer));
         let proto = if self.secure { "https" } else { "http" };
+        spread(headers);
         let way = self.element(earlier(headers), peer, proto);
         replace(headers, FORWARDED, way);
         let mut chain = list(headers, &FOR).map_or_else(String::new, |chain| chain + ", ");
@@ -93,7 +93,7 @@ impl Hop<'_> {
             replace(headers, HOST, host.as_str().to_owned());
         }
         if !headers.contains_key(PORT) {
-            let port = self.host.and_then(Authority::port_u16).unwrap_or(if self.secure { 443 } else { 80 });
+            let port = port(headers);
             headers.insert(PORT, HeaderValue::from(port));
         }
     }
@@ -110,15 +110,51 @@ impl Hop<'_> {
     }
 }
 
-/// What came before in the words of RFC 7239; translated from `X-Forwarded-For` if only that is there (§7.4).
+/// What came before in the words of RFC 7239; translated from the `X-Forwarded-` fields if only those are there (§7.4).
 fn earlier(headers: &HeaderMap) -> Option<String> {
     list(headers, &FORWARDED).or_else(|| {
-        let chain = list(headers, &FOR)?;
-        let nodes = chain
-            .split(',')
-            .map(|address| address.trim().parse().map_or("unknown".to_owned(), |address| Node(address).to_string()));
-        Some(nodes.map(|node| format!("for={node}")).collect::<Vec<_>>().join(", "))
+        let chain = list(headers, &FOR);
+        let nodes = chain.iter().flat_map(|chain| chain.split(',')).map(|address| {
+            let node = address.trim().parse().map_or("unknown".to_owned(), |address| Node(address).to_string());
+            format!("for={node}")
+        });
+        let mut steps: Vec<String> = nodes.collect();
+        // Host and protocol are those of the first step, which applications look at: without them it would seem to be ours.
+        let host = first(headers, &HOST).and_then(|host| Authority::try_from(host).ok());
+        let proto = first(headers, &PROTO).and_then(|proto| Scheme::try_from(proto).ok());
+        let pairs =
+            host.map(|host| format!("host=\"{host}\"")).into_iter().chain(proto.map(|proto| format!("proto={proto}")));
+        let own: Vec<String> = steps.first().cloned().into_iter().chain(pairs).collect();
+        if !own.is_empty() {
+            steps.splice(..steps.len().min(1), [own.join(";")]);
+        }
+        (!steps.is_empty()).then(|| steps.join(", "))
     })
+}
+
+/// Takes host and protocol of the first step from `Forwarded` where the fields of their own do not say them.
+fn spread(headers: &mut HeaderMap) {
+    let Some(step) = first(headers, &FORWARDED) else { return };
+    let said = |name| parameter(step, name).map(str::to_owned);
+    let (host, proto) = (said("host"), said("proto"));
+    for (name, value) in [(HOST, host), (PROTO, proto)] {
+        if let (Some(value), false) = (value, headers.contains_key(&name)) {
+            replace(headers, name, value);
+        }
+    }
+}
+
+/// The port that the browser used, by what the other fields say of its request: the host's, or else the protocol's own.
+fn port(headers: &HeaderMap) -> u16 {
+    let host = first(headers, &HOST).and_then(|host| Authority::try_from(host).ok());
+    let is_secure = first(headers, &PROTO).is_some_and(|proto| ["https", "wss"].contains(&proto));
+    host.and_then(|host| host.port_u16()).unwrap_or(if is_secure { 443 } else { 80 })
+}
+
+/// The first member of a field, which the proxy next to the browser has set.
+fn first<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let value = headers.get(name)?.to_str().ok()?;
+    value.split(',').next().map(str::trim)
 }
 
 /// An address as RFC 7239 §6 writes it.
@@ -151,10 +187,15 @@ fn replace(headers: &mut HeaderMap, name: HeaderName, value: String) {
     }
 }
 
-/// Removes every claim about the way of a request.
-fn forget(headers: &mut HeaderMap) {
-    let claims: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with(FAMILY)).cloned().collect();
-    for name in claims.iter().chain([&FORWARDED, &REAL_IP]) {
+/// Removes the claims about a request's way unless they are `believed`. With `_` in place of `-` nobody's are: an application that
+/// gets header fields as variables, as in CGI, cannot tell them from the real ones.
+fn forget(headers: &mut HeaderMap, believed: bool) {
+    let is_claim = |name: &str| name.starts_with(FAMILY) || *name == FORWARDED || *name == REAL_IP;
+    let is_to_go = |name: &str| {
+        if name.contains('_') { is_claim(&name.replace('_', "-")) } else { !believed && is_claim(name) }
+    };
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_to_go(name.as_str())).cloned().collect();
+    for name in names {
         headers.remove(name);
     }
 }
@@ -182,6 +223,8 @@ mod tests {
             ("x-forwarded-prefix", "/admin"),
             ("forwarded", "for=1.1.1.1"),
             ("x-real-ip", "1.1.1.1"),
+            ("x_forwarded_for", "1.1.1.1"),
+            ("x_real-ip", "1.1.1.1"),
         ];
         let headers = noted("192.0.2.7", &claims);
         assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
@@ -189,7 +232,9 @@ mod tests {
         assert_eq!(headers["x-forwarded-host"], "shop.example:8443");
         assert_eq!(headers["x-forwarded-port"], "8443");
         assert_eq!(headers["forwarded"], "for=192.0.2.7;host=\"shop.example:8443\";proto=http");
-        assert!(!headers.contains_key("x-real-ip") && !headers.contains_key("x-forwarded-prefix"));
+        for name in ["x-real-ip", "x-forwarded-prefix", "x_forwarded_for", "x_real-ip"] {
+            assert!(!headers.contains_key(name), "{name}");
+        }
     }
 
     #[test]
@@ -200,10 +245,39 @@ mod tests {
         );
         assert_eq!(headers["x-forwarded-for"], "2001:db8::1, 203.0.113.9, 10.1.2.3");
         assert_eq!(headers["x-forwarded-proto"], "https");
-        let way = "for=\"[2001:db8::1]\", for=203.0.113.9, for=10.1.2.3;host=\"shop.example:8443\";proto=http";
+        let way =
+            "for=\"[2001:db8::1]\";proto=https, for=203.0.113.9, for=10.1.2.3;host=\"shop.example:8443\";proto=http";
         assert_eq!(headers["forwarded"], way);
         let headers = noted("::1", &[("forwarded", "for=_secret")]);
         assert_eq!(headers["forwarded"], "for=_secret, for=\"[::1]\";host=\"shop.example:8443\";proto=http");
+    }
+
+    /// Applications build links and redirects from these.
+    #[test]
+    fn what_a_trusted_proxy_says_of_the_browsers_request_is_said_in_every_field() {
+        let said =
+            [("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "a.example")];
+        let headers = noted("10.1.2.3", &said);
+        assert_eq!(
+            (&headers["x-forwarded-port"], &headers["x-forwarded-host"]),
+            (&"443".parse().unwrap(), &"a.example".parse().unwrap())
+        );
+        let own = "for=10.1.2.3;host=\"shop.example:8443\";proto=http";
+        assert_eq!(headers["forwarded"], format!("for=203.0.113.9;host=\"a.example\";proto=https, {own}"));
+        let headers =
+            noted("10.1.2.3", &[("x-forwarded-proto", "https, http"), ("x-forwarded-host", "a.example:444, b")]);
+        assert_eq!(headers["x-forwarded-port"], "444");
+        assert_eq!(headers["forwarded"], format!("host=\"a.example:444\";proto=https, {own}"));
+        let way = "for=203.0.113.9;proto=https;Host=\"a.example\", for=10.0.0.7;proto=http";
+        let headers = noted("10.1.2.3", &[("forwarded", way)]);
+        assert_eq!(headers["forwarded"], format!("{way}, {own}"));
+        let fields = ["proto", "host", "port"].map(|name| headers[format!("x-forwarded-{name}")].to_str().unwrap());
+        assert_eq!(fields, ["https", "a.example", "443"]);
+        let headers = noted("10.1.2.3", &[("x-forwarded-proto", "\"; for=x"), ("x-forwarded-host", "\";proto=x")]);
+        assert_eq!(headers["forwarded"], own, "what is neither host nor protocol is not translated");
+        let headers = noted("10.1.2.3", &[("x-forwarded-proto", "https"), ("x_forwarded_for", "6.6.6.6")]);
+        assert_eq!(headers["x-forwarded-port"], "8443", "of the Host");
+        assert!(!headers.contains_key("x_forwarded_for"), "which a trusted proxy passes on of a stranger");
     }
 
     #[test]
