@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::error::BodyError;
 use super::pool::Lease;
+use super::{forwarded, hygiene};
 
 /// How long the application may leave `Expect: 100-continue` unanswered before it gets the body nevertheless
 /// (RFC 9110 §10.1.1 asks not to wait for ever).
@@ -119,7 +120,11 @@ impl RequestBody {
         Poll::Ready(())
     }
 
-    fn take(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+    fn take(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        if let Some(trailers) = frame.trailers_mut() {
+            hygiene::clean_trailers(trailers);
+            forwarded::forget(trailers, false);
+        }
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
         let Some(left) = self.left.checked_sub(length) else {
             self.progress.note(Sending::TooLarge);
@@ -212,7 +217,10 @@ impl Body for ResponseBody {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(()) => Poll::Ready(Some(Err(BodyError::Idle))),
             },
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    hygiene::clean_trailers(trailers);
+                }
                 body.silent_until = None;
                 if body.inner.is_end_stream() {
                     body.end();

@@ -29,6 +29,10 @@ pub enum ProxyError {
     Invalid(hyper::Error),
     #[error("the application's answer opens no WebSocket")]
     NoWebSocket,
+    #[error("the application's answer has a protocol or a coding that nobody asked for")]
+    Unasked,
+    #[error("Max-Forwards ends here")]
+    LastForward,
 }
 
 /// What makes a request mean two things, or none.
@@ -40,6 +44,8 @@ pub enum Ambiguity {
     TwoHosts,
     #[error("a Host that is none")]
     BadHost,
+    #[error("a target that is an authority only")]
+    BadTarget,
 }
 
 /// Why a response's body ended early; the client sees a broken body.

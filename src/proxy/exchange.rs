@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -31,18 +31,28 @@ impl Proxy {
         } else {
             self.send(outgoing).await?
         };
-        let lease = Lease::new(&self.pool, carrier, progress, slot);
-        Ok(self.pass(response, lease))
+        // RFC 9110 §15.2.2.
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ProxyError::Unasked);
+        }
+        self.pass(response, Lease::new(&self.pool, carrier, progress, slot))
     }
 
     /// The response as the browser gets it.
-    pub(super) fn pass(&self, response: Response<Incoming>, lease: Lease) -> Response<ResponseBody> {
+    pub(super) fn pass(
+        &self,
+        response: Response<Incoming>,
+        lease: Lease,
+    ) -> Result<Response<ResponseBody>, ProxyError> {
         let (mut head, body) = response.into_parts();
+        if hygiene::is_coded(&head.headers) {
+            return Err(ProxyError::Unasked);
+        }
         hygiene::clean_response(head.status, &mut head.headers);
         via::add_to_response(&mut head.headers, head.version);
         // The browser's connection says its own version.
         head.version = http::Version::default();
-        Response::from_parts(head, ResponseBody::new(body, lease, self.config.idle_timeout.0))
+        Ok(Response::from_parts(head, ResponseBody::new(body, lease, self.config.idle_timeout.0)))
     }
 
     async fn send(&self, outgoing: Outgoing) -> Result<(Response<Incoming>, Carrier), ProxyError> {

@@ -189,7 +189,7 @@ fn replace(headers: &mut HeaderMap, name: HeaderName, value: String) {
 
 /// Removes the claims about a request's way unless they are `believed`. With `_` in place of `-` nobody's are: an application that
 /// gets header fields as variables, as in CGI, cannot tell them from the real ones.
-fn forget(headers: &mut HeaderMap, believed: bool) {
+pub(super) fn forget(headers: &mut HeaderMap, believed: bool) {
     let is_claim = |name: &str| name.starts_with(FAMILY) || *name == FORWARDED || *name == REAL_IP;
     let is_to_go = |name: &str| {
         if name.contains('_') { is_claim(&name.replace('_', "-")) } else { !believed && is_claim(name) }

@@ -45,6 +45,9 @@ impl Outgoing {
             return Err(ProxyError::BodyTooLarge);
         }
         let mut headers = parts.headers;
+        if matches!(parts.method, Method::OPTIONS | Method::TRACE) && !hygiene::count_forward(&mut headers) {
+            return Err(ProxyError::LastForward);
+        }
         let mut wishes = hygiene::take_wishes(&mut headers, parts.version);
         if !body.is_end_stream() {
             wishes.upgrade = None;

@@ -98,6 +98,14 @@ pub(super) enum Carrier {
 type Connection = http1::Connection<Socket, RequestBody>;
 pub(super) type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
 
+/// Makes a connection of HTTP/1.1 of a socket; the caller drives it.
+pub(super) async fn handshake(socket: TcpStream) -> Result<(http1::SendRequest<RequestBody>, Connection), ProxyError> {
+    let mut builder = http1::Builder::new();
+    // hyper takes out what whoever passes a response on must not let through (RFC 9112 §5.1, §5.2).
+    builder.allow_spaces_after_header_name_in_responses(true).allow_obsolete_multiline_headers_in_responses(true);
+    builder.handshake(Socket::new(socket)).await.map_err(ProxyError::Broken)
+}
+
 impl Link {
     /// Starts the task that carries a connection.
     pub(super) fn driven(
@@ -204,7 +212,7 @@ impl Pool {
 
     async fn open(&self, permit: OwnedSemaphorePermit) -> Result<Link, ProxyError> {
         let socket = self.origin.connect(self.config.connect_timeout.0).await?;
-        let (sender, connection) = http1::handshake(Socket::new(socket)).await.map_err(ProxyError::Broken)?;
+        let (sender, connection) = handshake(socket).await?;
         Ok(Link::driven(sender, connection, permit))
     }
 

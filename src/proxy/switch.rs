@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::pin::pin;
 
 use http::{Response, StatusCode, Version};
-use hyper::client::conn::http1;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::ProxyError;
@@ -12,8 +11,7 @@ use super::exchange::{answered, failure};
 use super::hygiene;
 use super::outgoing::Outgoing;
 use super::patience::Patience;
-use super::pool::{Carrier, Lease, Link};
-use super::socket::Socket;
+use super::pool::{Carrier, Lease, Link, handshake};
 use super::tunnel::Tunnel;
 use super::websocket::Handshake;
 use super::{Forwarded, Proxy, via};
@@ -27,8 +25,7 @@ impl Proxy {
     ) -> Result<Forwarded, ProxyError> {
         let (progress, question) = (outgoing.body.progress(), outgoing.handshake.take());
         let (socket, permit) = self.pool.apart().await?;
-        let handshake = http1::handshake(Socket::new(socket)).await;
-        let (mut sender, mut connection) = handshake.map_err(ProxyError::Broken)?;
+        let (mut sender, mut connection) = handshake(socket).await?;
         let mut over = false;
         let sent = {
             let mut patience = Patience::default();
@@ -49,7 +46,7 @@ impl Proxy {
             }
             let link = Link::driven(sender, connection, permit);
             let lease = Lease::new(&self.pool, Carrier::Own(link), progress, slot);
-            return Ok(Forwarded::Response(self.pass(response, lease)));
+            return self.pass(response, lease).map(Forwarded::Response);
         }
         let parts = if over {
             connection.into_parts()

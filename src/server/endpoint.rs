@@ -80,17 +80,17 @@ impl Endpoint {
 }
 
 impl Endpoints {
-    /// Whether `path` is another spelling of an endpoint's (RFC 3986 §6.2.2): percent-encoded where it need not be, or
-    /// with dot segments. Such a request may carry a token, so it goes nowhere.
+    /// Whether `path` is another spelling of an endpoint's (RFC 3986 §6.2.2): percent-encoded where it need not be, with dot
+    /// segments, or with empty ones. Such a request may carry a token, so it goes nowhere.
     pub(crate) fn claim_otherwise_spelled(&self, path: &str) -> bool {
-        if !path.contains('%') && !path.contains("/.") {
+        if !path.contains('%') && !path.contains("/.") && !path.contains("//") {
             return false;
         }
         let decoded = percent_decode_str(path).decode_utf8_lossy();
         let mut segments: Vec<&str> = Vec::new();
         for segment in decoded.split('/').skip(1) {
             match segment {
-                "." => {}
+                "." | "" => {}
                 ".." => drop(segments.pop()),
                 segment => segments.push(segment),
             }
@@ -274,13 +274,14 @@ mod tests {
             "/%65vents",
             "/./events",
             "/x/../events",
+            "//events//news",
             "/x/%2e%2e/events/news",
             "/x/./../%65vents/c",
             "/api%2Fdashboard/sse",
         ] {
             assert!(endpoints.claim_otherwise_spelled(path), "{path}");
         }
-        for path in ["/", "/x", "/%65ventsx", "/events/../x", "/caf%C3%A9", "/.well-known/x", "*", "/%ff"] {
+        for path in ["/", "/x", "/%65ventsx", "/events/../x", "/caf%C3%A9", "//x//", "/.well-known/x", "*", "/%ff"] {
             assert!(!endpoints.claim_otherwise_spelled(path), "{path}");
         }
     }

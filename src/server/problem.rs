@@ -107,6 +107,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "request_ambiguous", "the request can be read in more than one way");
     pub(crate) const CONNECT_REFUSED: Self =
         Self::new(StatusCode::NOT_IMPLEMENTED, "connect_not_implemented", "this server is no proxy for CONNECT");
+    pub(crate) const MAX_FORWARDS_REACHED: Self = Self::new(
+        StatusCode::NOT_IMPLEMENTED,
+        "max_forwards_reached",
+        "the request may go no further, and this server does not answer its method by itself",
+    );
     pub(crate) const PROXY_LOOP: Self =
         Self::new(StatusCode::LOOP_DETECTED, "proxy_loop", "the request came back to this server, which it had passed");
     pub(crate) const BODY_TOO_LARGE: Self =

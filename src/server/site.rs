@@ -135,12 +135,14 @@ impl Site {
     ) -> Answered {
         let request_id = request_id(request.headers());
         let mut span = HttpSpan::server(&request, &request_id);
-        let offers_upgrade = request.version() < Version::HTTP_2 && request.headers().contains_key(UPGRADE);
         let head_only = request.method() == Method::HEAD;
         let path = request.uri().path();
-        let (mut response, tunnel) = if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
-            // RFC 9112 §3.2.
-            (refuse(Problem::HOST_MISSING), None)
+        let misaddressed = misaddressed(&request);
+        // After an offer to upgrade bytes were not scanned, as they might have been of another protocol.
+        let closes =
+            request.version() < Version::HTTP_2 && (misaddressed.is_some() || request.headers().contains_key(UPGRADE));
+        let (mut response, tunnel) = if let Some(problem) = misaddressed {
+            (refuse(problem), None)
         } else if request.method() == Method::POST && self.endpoints.claim_renewal(path) {
             let (head, body) = request.into_parts();
             let head = Request::from_parts(head, ());
@@ -167,8 +169,7 @@ impl Site {
         // A stream's span ends here, for it may be open for hours; that of a request for the application ends later.
         span.answered(response.status());
         response.headers_mut().insert(REQUEST_ID, request_id);
-        if offers_upgrade && tunnel.is_none() {
-            // The bytes after such a request were not scanned, as they might have been of another protocol.
+        if closes && tunnel.is_none() {
             response.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
         }
         (if head_only { without_body(response) } else { response }, tunnel)
@@ -285,6 +286,15 @@ fn beginning(last_event_id: Option<&str>, wishes: &Wishes, now: SystemTime) -> B
         }
         (Beginning::Now, None, Some(last)) => Beginning::Last(last),
         (beginning, _, _) => beginning,
+    }
+}
+
+/// What is wrong with a request that does not say, or says twice, what host it is for (RFC 9112 §3.2).
+fn misaddressed<B>(request: &Request<B>) -> Option<Problem> {
+    match request.headers().get_all(HOST).iter().take(2).count() {
+        0 if request.version() == Version::HTTP_11 => Some(Problem::HOST_MISSING),
+        0 | 1 => None,
+        _ => Some(Problem::AMBIGUOUS),
     }
 }
 

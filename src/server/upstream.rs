@@ -72,7 +72,9 @@ impl Responder for Forwarder {
                     record.failure = Some(error.to_string());
                     let problem = problem(&error);
                     record.spans.client.failed(problem.code);
-                    if problem.status.is_server_error() && !matches!(error, ProxyError::Connect) {
+                    if problem.status.is_server_error()
+                        && !matches!(error, ProxyError::Connect | ProxyError::LastForward)
+                    {
                         self.complain(&error);
                     }
                     record.spans.server.answered(problem.status);
@@ -106,13 +108,14 @@ fn problem(error: &ProxyError) -> Problem {
     match error {
         ProxyError::Ambiguous(_) => Problem::AMBIGUOUS,
         ProxyError::Connect => Problem::CONNECT_REFUSED,
+        ProxyError::LastForward => Problem::MAX_FORWARDS_REACHED,
         ProxyError::Loop => Problem::PROXY_LOOP,
         ProxyError::BodyTooLarge => Problem::BODY_TOO_LARGE,
         ProxyError::BodyBroken => Problem::BODY_BROKEN,
         ProxyError::ClientTimeout => Problem::REQUEST_TIMEOUT,
         ProxyError::Busy => Problem::UPSTREAM_BUSY,
         ProxyError::Connecting(_) | ProxyError::Broken(_) => Problem::UPSTREAM_UNREACHABLE,
-        ProxyError::Invalid(_) | ProxyError::NoWebSocket => Problem::UPSTREAM_INVALID,
+        ProxyError::Invalid(_) | ProxyError::NoWebSocket | ProxyError::Unasked => Problem::UPSTREAM_INVALID,
         ProxyError::ConnectTimeout | ProxyError::FirstByteTimeout => Problem::UPSTREAM_TIMEOUT,
     }
 }

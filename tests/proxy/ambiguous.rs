@@ -74,7 +74,9 @@ async fn a_line_ends_with_both_its_bytes() {
 #[tokio::test]
 async fn a_request_is_for_one_host() {
     refused(&[
-        "GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET b HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /events HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",

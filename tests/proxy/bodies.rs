@@ -19,15 +19,15 @@ async fn a_body_of_known_length_keeps_its_length() {
 #[tokio::test]
 async fn chunks_pass_at_once_in_both_directions_with_their_trailers() {
     let scene = Scene::start().await;
-    let request = "GET /get HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\nTrailer: X-Sum\r\n\
-                   Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n";
+    let request = "GET /get HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\n\
+                   Trailer: X-Sum, X-Forwarded-For\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n";
     let (mut browser, mut app, head) = scene.ask(request).await;
     assert_eq!((field(&head, "te"), field(&head, "connection")), (Some("trailers"), Some("te")));
     assert_eq!((field(&head, "content-length"), field(&head, "transfer-encoding")), (None, Some("chunked")));
     assert_eq!(app.until("one\r\n").await, "3\r\none\r\n");
     browser.say("3\r\ntwo\r\n").await;
     assert_eq!(app.until("two\r\n").await, "3\r\ntwo\r\n");
-    browser.say("0\r\nX-Sum: 6\r\n\r\n").await;
+    browser.say("0\r\nX-Forwarded-For: 6.6.6.6\r\nX-Sum: 6\r\n\r\n").await;
     assert_eq!(app.until("\r\n\r\n").await, "0\r\nx-sum: 6\r\n\r\n");
     app.say("HTTP/1.1 200 OK\r\nTrailer: X-Time\r\nTransfer-Encoding: chunked\r\n\r\n").await;
     assert_eq!(field(&browser.head().await, "transfer-encoding"), Some("chunked"));

@@ -45,6 +45,8 @@ async fn an_application_that_says_no_word_of_http_is_a_502() {
     for (said, code) in [
         ("SSH-2.0-dropbear\r\n\r\n", "upstream_invalid"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "upstream_invalid"),
+        ("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: raven\r\n\r\n", "upstream_invalid"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "upstream_invalid"),
         ("HTTP/1.1 200 OK\r\nContent-Le", "upstream_unreachable"),
         ("", "upstream_unreachable"),
     ] {

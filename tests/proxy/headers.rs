@@ -74,6 +74,23 @@ async fn the_browser_gets_what_is_for_it() {
     }
 }
 
+/// RFC 9112 §5.1 and §5.2: whoever passes a response on mends these.
+#[tokio::test]
+async fn the_browser_gets_no_spaces_before_a_colon_and_no_folded_lines() {
+    let scene = Scene::start().await;
+    let said = "HTTP/1.1 200 OK\r\nX-Spaced : a\r\nX-Folded: b\r\n  c\r\nContent-Length: 0\r\n\r\n";
+    let head = scene.answer("GET / HTTP/1.1\r\nHost: a\r\n\r\n", said).await;
+    assert!(head.contains("\r\nx-spaced: a\r\n") && head.contains("\r\nx-folded: b c\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn no_client_keeps_the_application_from_learning_a_requests_id() {
+    let scene = Scene::start().await;
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: X-Request-Id\r\nX-Request-Id: abc-3\r\n\r\n";
+    let (.., head) = scene.ask(request).await;
+    assert_eq!(field(&head, "x-request-id"), Some("abc-3"));
+}
+
 #[tokio::test]
 async fn a_request_without_an_id_gets_one_that_both_sides_see() {
     let scene = Scene::start().await;

@@ -48,9 +48,12 @@ async fn options_of_the_whole_server_and_absolute_targets_arrive_in_their_own_fo
 async fn an_endpoint_is_never_forwarded_however_it_is_spelled() {
     let scene = Scene::start().await;
     let mut browser = scene.browser().await;
-    for (path, status) in
-        [("/events?token=secret", "401"), ("/%65vents?token=secret", "404"), ("/x/../events/news?token=secret", "404")]
-    {
+    for (path, status) in [
+        ("/events?token=secret", "401"),
+        ("/%65vents?token=secret", "404"),
+        ("/x/../events/news?token=secret", "404"),
+        ("//events?token=secret", "404"),
+    ] {
         browser.say(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
         let head = browser.head().await;
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {head}");
@@ -60,6 +63,22 @@ async fn an_endpoint_is_never_forwarded_however_it_is_spelled() {
     // Had one been forwarded, it would be the first to arrive.
     let (_, _, head) = scene.ask("GET /mine HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(head.starts_with("GET /mine "), "{head}");
+}
+
+/// RFC 9110 §7.6.2.
+#[tokio::test]
+async fn what_may_be_forwarded_so_many_times_only_is_counted_down() {
+    let scene = Scene::start().await;
+    for (method, before, after) in [("OPTIONS", "3", "2"), ("TRACE", "1", "0"), ("GET", "0", "0")] {
+        let (.., head) = scene.ask(&format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {before}\r\n\r\n")).await;
+        assert_eq!(field(&head, "max-forwards"), Some(after), "{method}");
+    }
+    for method in ["OPTIONS", "TRACE"] {
+        let mut browser = scene.browser().await;
+        browser.say(format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n")).await;
+        let answer = browser.until("max_forwards_reached").await;
+        assert!(answer.starts_with("HTTP/1.1 501 "), "{method}: {answer}");
+    }
 }
 
 #[tokio::test]

@@ -72,6 +72,41 @@ fn a_response_is_framed_once() {
 }
 
 #[test]
+fn a_request_of_http2_that_says_its_length_twice_says_it_once() {
+    let mut request = headers(&[("content-length", "3"), ("content-length", "3")]);
+    take_wishes(&mut request, Version::HTTP_2);
+    assert_eq!(request, headers(&[("content-length", "3")]));
+}
+
+#[test]
+fn trailers_say_nothing_of_connection_framing_and_destination() {
+    let mut trailers =
+        headers(&[("connection", "x-own"), ("x-own", "1"), ("content-length", "3"), ("host", "a"), ("x", "y")]);
+    clean_trailers(&mut trailers);
+    assert_eq!(trailers, headers(&[("x", "y")]));
+}
+
+#[test]
+fn forwards_are_counted_where_they_are_limited() {
+    let counted = |value: &str| {
+        let mut request = headers(&[("max-forwards", value)]);
+        (count_forward(&mut request), request["max-forwards"].to_str().unwrap().to_owned())
+    };
+    assert_eq!(counted("10"), (true, "9".into()));
+    assert_eq!(counted("0"), (false, "0".into()));
+    for none in ["-1", "x", "99999999999999999999"] {
+        assert_eq!(counted(none), (true, none.into()));
+    }
+}
+
+#[test]
+fn only_chunks_are_expected() {
+    for (coding, coded) in [("chunked", false), ("Chunked", false), ("gzip, chunked", true), ("identity", true)] {
+        assert_eq!(is_coded(&headers(&[("transfer-encoding", coding)])), coded, "{coding}");
+    }
+}
+
+#[test]
 fn only_a_switch_names_its_protocol() {
     let cleaned = |status| {
         let mut response = headers(&[("upgrade", "websocket"), ("connection", "upgrade, x-own"), ("x-own", "1")]);
@@ -97,6 +132,12 @@ fn a_request_is_for_one_host() {
     assert_eq!(of("/", old, &[]), Ok(None));
     assert_eq!(of("/", new, &[]), Err(Ambiguity::NoHost));
     assert_eq!(of("/", new, &[("host", "a"), ("host", "a")]), Err(Ambiguity::TwoHosts));
+    assert_eq!(of("b", new, &[("host", "a")]), Err(Ambiguity::BadTarget));
+    let http2 = |host| of("https://a.example/", Version::HTTP_2, &[("host", host)]);
+    assert!(http2("A.example").is_ok() && http2("a.example:443").is_ok());
+    for other in ["b.example", "a.example:8443", ""] {
+        assert_eq!(http2(other), Err(Ambiguity::TwoHosts), "{other:?}");
+    }
     for bad in ["", "a b", "a/b", "user@a", "a, b", "a?x"] {
         assert_eq!(of("/", new, &[("host", bad)]), Err(Ambiguity::BadHost), "{bad:?}");
     }
