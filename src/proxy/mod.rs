@@ -21,6 +21,7 @@ mod websocket;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -109,6 +110,12 @@ pub enum Forwarded {
 }
 
 impl Proxy {
+    /// The longest silence within a body.
+    #[must_use]
+    pub const fn idle_timeout(&self) -> Duration {
+        self.config.idle_timeout.0
+    }
+
     /// Forwards a request; resolves with the head of its response. Dropping the future ends the request at the
     /// application as well.
     ///

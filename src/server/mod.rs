@@ -27,6 +27,7 @@ mod subscribers;
 mod switched;
 mod tls;
 mod traffic;
+mod untaken;
 mod upstream;
 mod wire;
 mod worker;

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, StatusCode};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::body::{Body, BoxError};
 use super::fallback::{Answer, AnswerBody, Fallback, Responder};
 use super::problem::Problem;
+use super::untaken::Untaken;
 use crate::proxy::{Forwarded, Peer, Proxy, ProxyError, ProxySeed};
 use crate::telemetry::HttpSpan;
 use crate::telemetry::proxy::{ABANDONED, ProxyMetrics};
@@ -34,6 +35,7 @@ pub struct Upstream(pub ProxySeed);
 #[derive(Debug)]
 struct Forwarder {
     proxy: Proxy,
+    untaken: Untaken,
     metrics: Rc<ProxyMetrics>,
     /// When the application's last failure was logged.
     complained: Cell<Option<Instant>>,
@@ -41,7 +43,9 @@ struct Forwarder {
 
 impl Fallback for Upstream {
     fn settle(&self) -> Rc<dyn Responder> {
-        Rc::new(Forwarder { proxy: self.0.settle(), metrics: Rc::default(), complained: Cell::new(None) })
+        let proxy = self.0.settle();
+        let untaken = Untaken::new(proxy.idle_timeout());
+        Rc::new(Forwarder { proxy, untaken, metrics: Rc::default(), complained: Cell::new(None) })
     }
 }
 
@@ -61,7 +65,13 @@ impl Responder for Forwarder {
             match self.proxy.forward(request, peer).await {
                 Ok(Forwarded::Response(response)) => {
                     record.answered(response.status());
-                    Answer::from(response.map(|body| Recorded::boxed(body, record)))
+                    let is_over = response.body().is_end_stream();
+                    let response = response.map(|body| Recorded::boxed(body, record));
+                    Answer::from(if is_http1 || is_over {
+                        response
+                    } else {
+                        response.map(|body| self.untaken.watch(body))
+                    })
                 }
                 Ok(Forwarded::Switched(response, tunnel)) => {
                     record.answered(response.status());

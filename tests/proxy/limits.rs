@@ -1,5 +1,10 @@
 //! The named limits of `[upstream]`, one by one.
 
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
 use crate::scene::Scene;
 use crate::support::deadline::within;
 use crate::wire::field;
@@ -74,6 +79,33 @@ async fn a_request_that_waits_for_a_connection_in_vain_is_told_so() {
     let mut second = scene.browser().await;
     second.say(GET).await;
     assert!(second.head().await.starts_with("HTTP/1.1 503 "));
+}
+
+/// Flow control lets a client of HTTP/2 hold a response, and with it the application's connection, while its own lives on.
+#[tokio::test]
+async fn a_response_of_which_nothing_is_taken_is_given_up() {
+    let scene = Scene::start_with("idle_timeout = \"1s\"").await;
+    let stream = TcpStream::connect(scene.server.address()).await.unwrap();
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(1000);
+    let (mut requests, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = || hyper::Request::get(scene.server.url("/x")).body(Empty::<Bytes>::new()).unwrap();
+    let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n{}", "x".repeat(4_000_000));
+    let (taken, ()) = tokio::join!(requests.send_request(request()), async {
+        let mut app = scene.accept().await;
+        app.head().await;
+        within("the application to be let go", async { while app.try_say(&whole).await {} }).await;
+    });
+    let taken = within("a broken body", taken.unwrap().into_body().collect()).await;
+    assert!(taken.is_err(), "it was not said to be whole");
+    let (response, ()) = tokio::join!(requests.send_request(request()), async {
+        let mut app = scene.accept().await;
+        app.head().await;
+        app.say(OK).await;
+    });
+    let response = within("the next", response.unwrap().into_body().collect()).await.unwrap();
+    assert_eq!(response.to_bytes(), "ok", "the connection is as good as before");
 }
 
 #[tokio::test]
