@@ -12,6 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -85,6 +86,8 @@ enum Carried {
     Body(StreamView),
     /// It waits for the head to be written, to take the socket over.
     Parked(StreamBody),
+    /// A response whose end is the connection's, as HTTP/1.0 has it without a length.
+    Unframed,
     /// No stream, but another protocol, with the application's side of it.
     Switched(Tunnel, Underway),
 }
@@ -214,12 +217,12 @@ impl Protocol {
         let leave = |cx: &Context<'_>| match &*carried.borrow() {
             Carried::Parked(_) if leaving.has_head() => Poll::Ready(()),
             Carried::Body(view) => view.poll_cut_off(cx),
-            Carried::Nothing | Carried::Parked(_) | Carried::Switched(..) => Poll::Pending,
+            Carried::Nothing | Carried::Parked(_) | Carried::Unframed | Carried::Switched(..) => Poll::Pending,
         };
         let end = drive.run(Pin::new(&mut connection), http1::Connection::graceful_shutdown, leave).await;
         let carried = carried.take();
         let parts = connection.into_parts();
-        let socket = parts.io.into_inner().into_inner().into_inner();
+        let mut socket = parts.io.into_inner().into_inner().into_inner();
         match (end, carried) {
             (End::Left, Carried::Parked(stream)) => {
                 // hyper's buffers go here; a pipelined request in them is never answered, as its stream never ends before it.
@@ -233,7 +236,11 @@ impl Protocol {
                 let window = self.settings.drain_window.0;
                 Some((Switched { tunnel, underway, closing, window }, socket, parts.read_buf, counted))
             }
-            (End::Over | End::Left, _) => None,
+            (End::Broken, Carried::Unframed) => {
+                socket.break_off();
+                None
+            }
+            (End::Over | End::Broken | End::Left, _) => None,
         }
     }
 
@@ -268,6 +275,10 @@ impl Protocol {
             Kind::Stream(stream) => {
                 carried.replace(Carried::Body(stream.view()));
                 Kind::Stream(stream)
+            }
+            Kind::Answer(answer) if !chunked && answer.size_hint().exact().is_none() => {
+                carried.replace(Carried::Unframed);
+                Kind::Answer(answer)
             }
             kind @ (Kind::Full(_) | Kind::Elsewhere | Kind::Answer(_)) => kind,
         };

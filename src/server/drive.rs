@@ -36,6 +36,8 @@ impl Closing {
 pub(crate) enum End {
     /// The connection is over.
     Over,
+    /// So it is, in the middle of a response whose body broke off.
+    Broken,
     /// `leave` was ready while the connection was not over.
     Left,
 }
@@ -68,8 +70,9 @@ impl Drive<'_> {
                 finish(connection.as_mut());
             }
             if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
+                let broken = outcome.as_ref().is_err_and(hyper::Error::is_user);
                 count_unreadable(outcome);
-                return Poll::Ready(End::Over);
+                return Poll::Ready(if broken { End::Broken } else { End::Over });
             }
             // What is left is a client that has not finished its request, or will not say goodbye.
             if finishing && self.traffic.here() == 0 && !self.leaving.is_held_back() {

@@ -43,9 +43,18 @@ pub(super) fn prepare(listener: &TcpListener, write_timeout: Duration) -> io::Re
 pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Debug + 'static {
     /// Says that nothing more comes, where there is a word for it, as far as the socket takes it at once.
     fn say_goodbye(&mut self) {}
+
+    /// Has the close seen as no end in order, where an end in order would look the same.
+    fn break_off(&mut self) {}
 }
 
-impl Transport for TcpStream {}
+impl Transport for TcpStream {
+    /// The close is a reset.
+    fn break_off(&mut self) {
+        // Where it cannot be set the connection is gone already.
+        let _set = self.set_zero_linger();
+    }
+}
 
 impl Transport for Encrypted {
     /// Without `close_notify` a client cannot tell the end from an attacker's cut (RFC 8446 §6.1).

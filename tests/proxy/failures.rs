@@ -120,6 +120,20 @@ async fn a_response_that_breaks_off_is_seen_to_be_broken() {
     }
 }
 
+/// To HTTP/1.0 the end of a body without a length is the connection's, so that a close in order would say that it is whole.
+#[tokio::test]
+async fn a_response_that_breaks_off_is_seen_to_be_broken_in_http_1_0() {
+    let scene = Scene::start().await;
+    for body in ["Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", "Content-Length: 9\r\n\r\nhalf"] {
+        let (mut browser, mut app, _) = scene.ask("GET /x HTTP/1.0\r\n\r\n").await;
+        app.say(format!("HTTP/1.1 200 OK\r\n{body}")).await;
+        let announced = browser.until("half").await.contains("content-length");
+        drop(app);
+        let end = within("the end", browser.into_socket().read(&mut [0; 9])).await;
+        assert!(announced || end.is_err(), "{body:?}: {end:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_browser_that_leaves_ends_its_request_at_once() {
     let scene = Scene::start().await;
