@@ -22,6 +22,16 @@ impl Nginx {
 
     /// `protocol` is one that connections begin with, `http2` or nothing.
     async fn start_with(protocol: &str) -> Self {
+        for _ in 0..5 {
+            if let Some(nginx) = Self::try_start(protocol).await {
+                return nginx;
+            }
+        }
+        panic!("nginx does not start");
+    }
+
+    /// None when somebody else has taken its port just before it did.
+    async fn try_start(protocol: &str) -> Option<Self> {
         let directory = TempDir::new().unwrap();
         // nginx cannot be told to choose a port; below this the system gives none to anybody who did not ask for it.
         let port = std::iter::repeat_with(|| fastrand::u16(10_000..32_000))
@@ -52,9 +62,15 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .expect("nginx is installed");
-        let nginx = Self { child, directory, address };
-        eventually("nginx to listen", async || tokio::net::TcpStream::connect(address).await.ok()).await;
-        nginx
+        let mut nginx = Self { child, directory, address };
+        let listens = eventually("nginx to listen", async || {
+            // It writes its process id when it listens, and ends when it cannot.
+            let ended = nginx.child.try_wait().unwrap().is_some();
+            let listens = std::fs::metadata(nginx.directory.path().join("pid")).is_ok_and(|file| file.len() > 0);
+            (ended || listens).then_some(!ended)
+        })
+        .await;
+        listens.then_some(nginx)
     }
 }
 

@@ -187,7 +187,7 @@ async fn who_speaks_plain_http_is_told_so() {
 #[tokio::test]
 async fn a_handshake_that_comes_to_nothing_is_ended_and_counted() {
     let mounted = Mounted::new(this_runs());
-    let scene = Scene::start_with(&mounted.settings("header_timeout = \"300ms\"")).await;
+    let scene = Scene::start_with(&mounted.settings("header_timeout = \"2s\"")).await;
     for (said, reason) in [
         (&b""[..], "timeout"),
         // A record's head, and nothing of the record.

@@ -69,11 +69,11 @@ async fn http2_is_not_offered_on() {
 
 #[tokio::test]
 async fn a_silent_tunnel_is_closed_and_a_busy_one_is_not() {
-    let scene = Scene::start_with("tunnel_idle_timeout = \"400ms\"").await;
+    let scene = Scene::start_with("tunnel_idle_timeout = \"2s\"").await;
     let (mut browser, mut app) = tunnel(&scene).await;
     let begun = tokio::time::Instant::now();
     let mut ticks = tokio::time::interval(std::time::Duration::from_millis(100));
-    while begun.elapsed() < std::time::Duration::from_secs(1) {
+    while begun.elapsed() < std::time::Duration::from_secs(3) {
         ticks.tick().await;
         browser.say(".").await;
         app.exactly(1).await;
@@ -95,8 +95,7 @@ async fn when_one_side_breaks_off_the_other_learns_of_it() {
 
 #[tokio::test]
 async fn the_end_waits_for_tunnels_as_long_as_the_drain_window() {
-    let mut scene =
-        Scene::start_with("[server]\ndrain_delay = \"100ms\"\ndrain_window = \"1s\"\ngrace = \"20s\"").await;
+    let mut scene = Scene::start_with("[server]\ndrain_delay = \"2s\"\ndrain_window = \"1s\"\ngrace = \"20s\"").await;
     let (mut browser, mut app) = tunnel(&scene).await;
     scene.server.terminate();
     browser.say("still here").await;
@@ -105,8 +104,7 @@ async fn the_end_waits_for_tunnels_as_long_as_the_drain_window() {
     assert!(ended.success());
     assert_eq!(browser.rest().await, "");
 
-    let mut scene =
-        Scene::start_with("[server]\ndrain_delay = \"100ms\"\ndrain_window = \"1s\"\ngrace = \"20s\"").await;
+    let mut scene = Scene::start_with("[server]\ndrain_delay = \"2s\"\ndrain_window = \"1s\"\ngrace = \"20s\"").await;
     let (mut browser, mut app, _) = scene.ask("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     scene.server.terminate();
     app.say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow").await;
@@ -116,8 +114,7 @@ async fn the_end_waits_for_tunnels_as_long_as_the_drain_window() {
 
 #[tokio::test]
 async fn the_end_does_not_wait_for_the_applications_own_event_streams() {
-    let mut scene =
-        Scene::start_with("[server]\ndrain_delay = \"100ms\"\ndrain_window = \"1s\"\ngrace = \"19s\"").await;
+    let mut scene = Scene::start_with("[server]\ndrain_delay = \"2s\"\ndrain_window = \"1s\"\ngrace = \"19s\"").await;
     let (mut browser, mut app, _) = scene.ask("GET /own/sse HTTP/1.1\r\nHost: a\r\n\r\n").await;
     app.say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\ndata: 1\n\n").await;
     browser.until("data: 1\n\n").await;

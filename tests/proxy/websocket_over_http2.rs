@@ -154,8 +154,7 @@ async fn a_browser_that_goes_away_takes_its_stream_with_it() {
 
 #[tokio::test]
 async fn the_end_waits_for_streams_as_long_as_the_drain_window() {
-    let mut scene =
-        Scene::start_with("[server]\ndrain_delay = \"100ms\"\ndrain_window = \"1s\"\ngrace = \"19s\"").await;
+    let mut scene = Scene::start_with("[server]\ndrain_delay = \"2s\"\ndrain_window = \"1s\"\ngrace = \"19s\"").await;
     let (mut browser, _requests, mut app) = tunnel(&scene).await;
     let begun = std::time::Instant::now();
     scene.server.terminate();
