@@ -27,6 +27,9 @@ use super::socket::Socket;
 /// Between two looks for connections that have been idle for too long.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// Bytes of a response that are read ahead of a slow browser, of which there may be as many as connections; its header has to fit.
+const READ_AHEAD: usize = 128 << 10;
+
 /// What all workers share: how much the application is asked for at once.
 #[derive(Debug)]
 pub(super) struct Limits {
@@ -101,6 +104,7 @@ pub(super) type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBo
 /// Makes a connection of HTTP/1.1 of a socket; the caller drives it.
 pub(super) async fn handshake(socket: TcpStream) -> Result<(http1::SendRequest<RequestBody>, Connection), ProxyError> {
     let mut builder = http1::Builder::new();
+    builder.max_buf_size(READ_AHEAD);
     // hyper takes out what whoever passes a response on must not let through (RFC 9112 §5.1, §5.2).
     builder.allow_spaces_after_header_name_in_responses(true).allow_obsolete_multiline_headers_in_responses(true);
     builder.handshake(Socket::new(socket)).await.map_err(ProxyError::Broken)

@@ -42,6 +42,9 @@ use crate::proxy::{Peer, Tunnel};
 /// Streams that one HTTP/2 connection may have open at once (RFC 9113 §5.1.2).
 const MAX_HTTP2_STREAMS: u32 = 128;
 
+/// Bytes of one HTTP/2 stream that wait for the socket; more are not asked for.
+const UNSENT_BYTES: usize = 64 << 10;
+
 /// Said before a connection is closed (RFC 9112 §9.6): a proxy in front would send the next request on it, and when the close
 /// has crossed that request, may not send it again.
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -106,6 +109,7 @@ impl Protocol {
             .timer(TokioTimer::new())
             .enable_connect_protocol()
             .max_concurrent_streams(MAX_HTTP2_STREAMS)
+            .max_send_buf_size(UNSENT_BYTES)
             .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
             .keep_alive_interval(settings.header_timeout.0)
             .keep_alive_timeout(settings.header_timeout.0);

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::scene::{Scene, program};
-use crate::support::deadline::eventually;
+use crate::support::deadline::{eventually, within};
 use crate::support::process::Server;
 use crate::wire::Wire;
 
@@ -81,6 +81,32 @@ async fn a_browser_that_does_not_read_stops_the_application() {
         assert!(sent < GIGABYTE / 4, "nothing holds the application back");
     }
     assert!(scene.server.resident_bytes().saturating_sub(before) < GROWTH);
+}
+
+/// As many of them as there are connections may stand still at once.
+#[tokio::test]
+async fn downloads_that_stand_still_take_little_memory_each() {
+    const BROWSERS: usize = 64;
+    let scene = Scene::start().await;
+    let before = scene.server.resident_bytes();
+    let (mut browsers, mut applications) = (Vec::new(), JoinSet::new());
+    for _ in 0..BROWSERS {
+        let (mut browser, mut app, _) = scene.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        app.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {GIGABYTE}\r\n\r\n")).await;
+        browser.head().await;
+        let mut app = app.into_socket();
+        applications.spawn(async move {
+            let piece = vec![b'x'; PIECE];
+            while app.write_all(&piece).await.is_ok() {}
+        });
+        // Some of it at full speed first, for which buffers grow.
+        browser.exactly(4 * PIECE).await;
+        browsers.push(browser);
+    }
+    let each = scene.server.resident_bytes().saturating_sub(before) / BROWSERS;
+    assert!(each < 640 << 10, "{each} bytes");
+    drop(browsers);
+    within("the applications to be let go", applications.join_all()).await;
 }
 
 /// An application that answers everything with its request's target.
