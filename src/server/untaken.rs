@@ -37,7 +37,7 @@ impl std::fmt::Debug for Held {
 }
 
 impl Untaken {
-    /// Gives up what waits for longer than `limit`. Must be called within a `LocalRuntime`.
+    /// Gives up what waits for longer than `limit`. Must be called within a `LocalSet`.
     pub(super) fn new(limit: Duration) -> Self {
         let watched = Rc::default();
         spawn_local(sweep(Rc::downgrade(&watched), limit));
