@@ -107,7 +107,7 @@
 //! | [`explain`] | why somebody would get the events of a message, or not |
 //! | [`provider`] | what others are asked about identities, with a socket and a clock |
 //! | [`hub`] | who gets what: the publisher, the ring, the shards and their subscribers |
-//! | [`control`] | orders: ending streams, revoking tokens |
+//! | [`control`] | orders: ending streams, revoking tokens, recalling what is remembered of sessions |
 //! | [`broker`] | the link to RabbitMQ, the exchange of `dev`, the pipeline that both feed, and messages about presence |
 //! | [`server`] | HTTP and TLS: workers, endpoints, refusals, CORS, the admin listener |
 //! | [`config`] | all sections together: loading, checking, and where each setting was written |

@@ -13,7 +13,7 @@ use crate::config::{Changes, Config};
 use crate::explain::Explainer;
 use crate::hub::{Busy, Overview};
 use crate::provider::Keys;
-use crate::provider::session::Sessions;
+use crate::provider::session::{Recalls, Sessions};
 use crate::routing::Mappings;
 use crate::server::{self, Site, SiteSettings, Sites};
 use crate::telemetry;
@@ -27,6 +27,7 @@ pub(super) struct Live {
     pub(super) config: Config,
     pub(super) overview: Overview,
     pub(super) revocations: Arc<Revocations>,
+    pub(super) recalls: Arc<Recalls>,
     pub(super) mappings: Mappings,
     /// None where messages do not come from a broker.
     pub(super) bindings: Option<Bindings>,
@@ -59,9 +60,11 @@ impl Knowing {
         sources: crate::provider::KeySources,
         forward: Option<crate::provider::session::Forward>,
         revocations: &Arc<Revocations>,
+        recalls: &Arc<Recalls>,
     ) -> Self {
         let keys = Arc::new(sources.keep(authenticator.revoking(Arc::clone(revocations))));
-        let sessions = forward.map(|forward| Arc::new(Sessions::new(forward, keys.authenticator())));
+        let sessions =
+            forward.map(|forward| Arc::new(Sessions::new(forward, keys.authenticator(), Arc::clone(recalls))));
         Self { keys, sessions }
     }
 }
@@ -103,7 +106,8 @@ impl Live {
             let _set = telemetry::set_level(&config.log.level);
             telemetry::set_format(config.log.format);
         }
-        let knowing = is_changed("auth").then(|| Knowing::new(authenticator, sources, forward, &self.revocations));
+        let knowing =
+            is_changed("auth").then(|| Knowing::new(authenticator, sources, forward, &self.revocations, &self.recalls));
         if let Some(Knowing { keys, .. }) = &knowing {
             keys.authenticator().inherit(&self.sites.current().authenticator());
         }

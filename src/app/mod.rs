@@ -98,8 +98,9 @@ impl App {
         let archive = archive.map(|archive| Arc::new(archive) as Arc<dyn hub::Archive>);
         let (publisher, seeds, overview) = hub::open(&config.history, &config.stream, archive, threads);
         let revocations = Arc::new(Revocations::new(config.control.max_revoked));
-        let Knowing { keys, sessions } = Knowing::new(authenticator, sources, forward, &revocations);
-        let control = Control::new(&config.control, overview.orders(), Arc::clone(&revocations));
+        let recalls = Arc::default();
+        let Knowing { keys, sessions } = Knowing::new(authenticator, sources, forward, &revocations, &recalls);
+        let control = Control::new(&config.control, overview.orders(), Arc::clone(&revocations), Arc::clone(&recalls));
         let site = Site::new(site_settings(&config), Arc::clone(&keys), sessions, overview.orders(), trusted, fallback);
         let sites = Sites::new(site);
         let drain = Drain::new();
@@ -133,7 +134,7 @@ impl App {
         let watch = tls.map(|tls| tokio::spawn(tls.watch()));
         let keys = Tasks(keys.start());
         let (grace, view) = (config.server.grace.0, overview.clone());
-        let live = Live { config, overview, revocations, mappings, bindings, sites, keys };
+        let live = Live { config, overview, revocations, recalls, mappings, bindings, sites, keys };
         let upkeep = start_admin(admin_listener, metrics, &live, control, drain.handle(), status)
             .into_iter()
             .chain(replay)

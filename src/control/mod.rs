@@ -4,11 +4,12 @@ mod config;
 mod disconnect;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::auth::{Revocable, Revocations};
 use crate::event::{Audience, UserId};
 use crate::hub::{Busy, Orders, Verdict, View, Whom};
+use crate::provider::session::Recalls;
 use crate::telemetry;
 
 pub use config::ControlConfig;
@@ -19,13 +20,14 @@ pub use disconnect::{Disconnect, MAX_ORDER_BYTES, Malformed, Target};
 pub struct Control {
     orders: Orders,
     revocations: Arc<Revocations>,
+    recalls: Arc<Recalls>,
     remember: Duration,
 }
 
 impl Control {
     #[must_use]
-    pub fn new(config: &ControlConfig, orders: Orders, revocations: Arc<Revocations>) -> Self {
-        Self { orders, revocations, remember: config.remember.0 }
+    pub fn new(config: &ControlConfig, orders: Orders, revocations: Arc<Revocations>, recalls: Arc<Recalls>) -> Self {
+        Self { orders, revocations, recalls, remember: config.remember.0 }
     }
 
     /// Resolves when another order can be carried out.
@@ -34,6 +36,7 @@ impl Control {
     }
 
     /// Refuses what the order revokes from now on, and ends the streams that it names; `done` is called with their number.
+    /// Whom the application knew by a session it is asked about anew before he gets another stream.
     ///
     /// # Errors
     /// When too many orders are under way; what is revoked is revoked all the same.
@@ -45,13 +48,23 @@ impl Control {
     ) -> Result<(), Busy> {
         let Disconnect { target, reason, until } = order;
         let until = until.or_else(|| now.checked_add(self.remember)).unwrap_or(now);
-        let end = move |_: &View<'_>| Verdict::End { reason: reason.clone() };
+        let recalls = Arc::clone(&self.recalls);
+        let end = move |view: &View<'_>| {
+            if let Some(session) = view.standing.and_then(|standing| standing.session.as_ref()) {
+                recalls.session(session, Instant::now());
+            }
+            Verdict::End { reason: reason.clone() }
+        };
         let done = move |streams| {
             telemetry::stream::disconnected(streams);
             done(streams);
         };
         match target {
-            Target::User(user) => self.orders.give(Whom::Audience(Audience::User(UserId::from(user))), end, done),
+            Target::User(user) => {
+                // First, so that nobody comes in between; sessions without a stream at the moment are his as well.
+                self.recalls.user(&user, Instant::now());
+                self.orders.give(Whom::Audience(Audience::User(UserId::from(user))), end, done)
+            }
             Target::Channel(channel) => {
                 self.orders.give(Whom::Audience(Audience::Channel(channel.as_str().into())), end, done)
             }

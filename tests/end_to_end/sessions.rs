@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::scenario::Scenario;
-use crate::support::deadline::eventually;
+use crate::support::deadline::{eventually, within};
 use crate::support::eventsource_decoder::Observed;
 use crate::support::http1::{Request, Response};
 use crate::support::metrics::Metrics;
@@ -217,6 +217,62 @@ async fn what_is_remembered_ends_with_its_time() {
         (ASKED.load(Ordering::Relaxed) >= 2).then_some(())
     })
     .await;
+}
+
+/// Has an operator end streams.
+async fn throw_out(scenario: &Scenario, order: &Value) {
+    let request = Request::new("POST", "/disconnect").body(order.to_string());
+    assert_eq!(crate::support::http1::fetch(scenario.server.admin(), &request).await.status(), 200, "{order}");
+}
+
+#[tokio::test]
+async fn who_is_thrown_out_comes_back_only_by_what_the_application_says_then() {
+    let everybody = |asked: &Asked| {
+        let user = if asked.header("cookie").is_some_and(|cookie| cookie.contains("ada")) { "ada" } else { "bob" };
+        Reply::new(200).header("X-User", user).header("X-Channels", "team.red")
+    };
+    let (app, scenario) = start("cache = \"1h\"\n", everybody).await;
+    let (ada, bob) = (with_cookie("/events", "ada"), with_cookie("/events", "bob"));
+    is_a_stream(&scenario, &bob).await;
+    for target in ["user", "connection", "channel"] {
+        app.says(everybody);
+        let mut stream = EventStream::open(scenario.server.address(), &ada).await;
+        let connected = stream.connected().await;
+        app.says(|_| Reply::new(403));
+        let asked = app.asked().len();
+        is_a_stream(&scenario, &ada).await;
+        assert_eq!(app.asked().len(), asked, "what was said is remembered");
+        let name = match target {
+            "connection" => connected["connectionId"].clone(),
+            "channel" => json!("team.red"),
+            _ => json!("ada"),
+        };
+        throw_out(&scenario, &json!({ target: name })).await;
+        assert_eq!(stream.message().await.name, "disconnected");
+        let response = fetch(&scenario, &ada).await;
+        assert_eq!((response.status(), response.json()["code"].as_str()), (403, Some("session_forbidden")), "{target}");
+    }
+    let asked = app.asked().len();
+    is_a_stream(&scenario, &bob).await;
+    assert_eq!(app.asked().len(), asked, "nobody else is asked about anew");
+}
+
+#[tokio::test]
+async fn what_the_application_was_asked_before_somebody_was_thrown_out_lets_him_in_no_more() {
+    let questions = AtomicUsize::new(0);
+    let script = move |asked: &Asked| match questions.fetch_add(1, Ordering::Relaxed) {
+        0 => by_header(asked),
+        _ => Reply::new(403),
+    };
+    let (app, scenario) = start("cache = \"1h\"\ntimeout = \"20s\"\n", script).await;
+    app.hang();
+    let (address, request) = (scenario.server.address(), with_cookie("/events", &marker("ada-session")));
+    let opening = tokio::spawn(async move { crate::support::http1::fetch(address, &request).await });
+    app.asked_until(1).await;
+    throw_out(&scenario, &json!({ "user": "ada" })).await;
+    app.wake();
+    let response = within("an answer", opening).await.unwrap();
+    assert_eq!((response.status(), app.asked().len()), (403, 2));
 }
 
 /// Ada with other channels.

@@ -167,7 +167,12 @@ impl World {
         Self {
             pipeline,
             shards: seeds.into_iter().map(|seed| seed.settle(Instant::now())).collect(),
-            control: Control::new(&ControlConfig::default(), overview.orders(), Arc::clone(&revocations)),
+            control: Control::new(
+                &ControlConfig::default(),
+                overview.orders(),
+                Arc::clone(&revocations),
+                Arc::default(),
+            ),
             overview,
             authenticator: Arc::new(ArcSwap::new(load(settings, &revocations))),
             revocations,

@@ -6,6 +6,7 @@
 mod answer;
 mod breaker;
 mod cache;
+mod recall;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,8 +29,12 @@ use crate::proxy::{Peer, Trusted};
 use crate::setting::Fault;
 use crate::telemetry::{self, Throttle};
 
+pub use recall::Recalls;
+
 /// An answer's body: a page that says 401 may be long, and is read to its end so that the connection can be used again.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
+/// How often a session is asked about for one request, where somebody is thrown out while the application answers.
+const ATTEMPTS: usize = 3;
 /// Between two log lines about an application that does not answer.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -135,6 +140,7 @@ impl Forward {
 pub struct Sessions {
     forward: Forward,
     authenticator: Arc<Authenticator>,
+    recalls: Arc<Recalls>,
     cache: Cache,
     breaker: Mutex<Breaker>,
     /// Questions that are open at once.
@@ -149,9 +155,10 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// Asks nobody yet; `authenticator` makes identities of what will be answered.
+    /// Asks nobody yet; `authenticator` makes identities of what will be answered, which counts until `recalls` say
+    /// otherwise.
     #[must_use]
-    pub fn new(forward: Forward, authenticator: Arc<Authenticator>) -> Self {
+    pub fn new(forward: Forward, authenticator: Arc<Authenticator>, recalls: Arc<Recalls>) -> Self {
         let config = &forward.config;
         Self {
             cache: Cache::new(config.max_cached, config.cache.0),
@@ -159,17 +166,27 @@ impl Sessions {
             places: Semaphore::new(config.max_asking.min(Semaphore::MAX_PERMITS)),
             log: Mutex::new(Throttle::new(LOG_INTERVAL)),
             authenticator,
+            recalls,
             forward,
         }
     }
 
-    /// Who has this session, by the application's word of at most `auth.forward.cache` ago. Cancel-safe.
+    /// Who has this session, by the application's word of at most `auth.forward.cache` ago, and of later than its recall.
+    /// Cancel-safe.
     ///
     /// # Errors
     /// [`AuthError::SessionRefused`] and [`AuthError::SessionForbidden`] as the application says them,
     /// [`AuthError::SessionUnavailable`] when it says nothing.
     pub async fn identify(&self, session: &Session) -> Result<Identity, AuthError> {
-        self.cache.get(session.key, self.ask(session)).await
+        for _ in 0..ATTEMPTS {
+            let (verdict, asked) = self.cache.get(session.key, self.ask(session)).await;
+            let is_recalled = |identity: &Identity| self.recalls.cover(&session.key, identity, asked);
+            if !verdict.as_ref().is_ok_and(is_recalled) {
+                return verdict;
+            }
+            self.cache.forget(session.key, asked);
+        }
+        Err(AuthError::SessionUnavailable)
     }
 
     /// As [`Sessions::identify`], for a stream that is open, every [`Sessions::interval`].

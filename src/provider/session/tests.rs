@@ -114,7 +114,7 @@ async fn an_open_stream_goes_on_ends_or_stays_as_it_is_by_what_the_application_s
     let url = application(Arc::clone(&status)).await;
     let config = ForwardConfig { url: Some(url), cache: Span::from_secs(0), ..ForwardConfig::default() };
     let authenticator = Arc::new(Authenticator::load(&AuthConfig::default()).unwrap());
-    let sessions = Sessions::new(Forward::new(&config).unwrap().unwrap(), authenticator);
+    let sessions = Sessions::new(Forward::new(&config).unwrap().unwrap(), authenticator, Arc::default());
     assert_eq!(sessions.interval(), Some(Duration::from_secs(60)));
     let session = session(&[("host", "a"), ("cookie", "sid=1")]).unwrap();
     let known = sessions.recheck(&session).await;
@@ -132,6 +132,7 @@ async fn an_open_stream_goes_on_ends_or_stays_as_it_is_by_what_the_application_s
         assert_eq!(sessions.recheck(&session).await, expected, "{said}");
     }
     let never = ForwardConfig { recheck: Span::from_secs(0), ..config };
-    let sessions = Sessions::new(Forward::new(&never).unwrap().unwrap(), Arc::clone(&sessions.authenticator));
+    let sessions =
+        Sessions::new(Forward::new(&never).unwrap().unwrap(), Arc::clone(&sessions.authenticator), Arc::default());
     assert_eq!(sessions.interval(), None);
 }

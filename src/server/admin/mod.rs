@@ -182,7 +182,8 @@ mod tests {
         let table = MappingTable::compile(&[everyone], "app-").expect("a sound mapping");
         let (authenticator, mappings) = (Arc::new(authenticator), Mappings::new(table));
         let (_, _, overview) = hub::open(&HistoryConfig::default(), &StreamConfig::default(), None, 1);
-        let control = Control::new(&ControlConfig::default(), overview.orders(), Arc::new(Revocations::new(1)));
+        let control =
+            Control::new(&ControlConfig::default(), overview.orders(), Arc::new(Revocations::new(1)), Arc::default());
         Admin {
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             overview,
