@@ -22,6 +22,9 @@ pub(super) enum Answer {
 pub(super) enum Trouble {
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// So many others were asked about that the time was over before an answer could have come.
+    #[error("as many questions are open as auth.forward.max_asking allows, and there was no time left for another")]
+    Crowded,
     #[error("it answered {0}, where 200, 401 and 403 mean something")]
     Status(StatusCode),
     #[error("its body is not JSON, which auth.forward.user or auth.forward.channels points into")]
@@ -38,7 +41,7 @@ impl Trouble {
         match self {
             Self::Fetch(error) => !matches!(error, FetchError::TooLarge(_) | FetchError::Redirect(_)),
             Self::Status(status) => status.is_server_error(),
-            Self::NotJson | Self::User | Self::Channels => false,
+            Self::Crowded | Self::NotJson | Self::User | Self::Channels => false,
         }
     }
 
@@ -46,7 +49,7 @@ impl Trouble {
     pub(super) const fn outcome(&self) -> &'static str {
         match self {
             Self::Fetch(FetchError::Redirect(_)) | Self::Status(_) => "other_status",
-            Self::Fetch(_) => "failed",
+            Self::Fetch(_) | Self::Crowded => "failed",
             Self::NotJson | Self::User | Self::Channels => "invalid",
         }
     }

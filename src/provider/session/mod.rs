@@ -212,6 +212,8 @@ impl Sessions {
         let judged = self.exchange(session).await.and_then(|answer| self.judge(answer));
         match &judged {
             Err(trouble) if trouble.is_outage() => self.note_outage(),
+            // It says nothing of the application.
+            Err(Trouble::Crowded) => {}
             _ => self.breaker().succeeded(),
         }
         let (outcome, verdict) = match judged {
@@ -229,14 +231,21 @@ impl Sessions {
     async fn exchange(&self, session: &Session) -> Result<Answer, Trouble> {
         let Forward { url, client, reading, config } = &self.forward;
         let patience = config.timeout.0;
+        let at_once = self.places.try_acquire().ok();
+        let has_waited = at_once.is_none();
         let exchange = async {
-            let _place = self.places.acquire().await.expect("nobody closes it");
+            let _place = match at_once {
+                Some(place) => place,
+                None => self.places.acquire().await.expect("nobody closes it"),
+            };
             let limits = Limits { time: patience, body_bytes: MAX_ANSWER_BYTES };
             client.get(url.clone(), session.headers.clone(), limits).await
         };
         // Over both, so that a request waits no longer for a place and an answer than for an answer alone.
-        let answer = timeout(patience, exchange).await.unwrap_or(Err(FetchError::Timeout(patience)))?;
-        reading.read(&answer)
+        match timeout(patience, exchange).await.unwrap_or(Err(FetchError::Timeout(patience))) {
+            Err(FetchError::Timeout(_)) if has_waited => Err(Trouble::Crowded),
+            answer => reading.read(&answer?),
+        }
     }
 
     /// The identity that an answer gives, or its refusal.

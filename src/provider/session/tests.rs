@@ -136,3 +136,27 @@ async fn an_open_stream_goes_on_ends_or_stays_as_it_is_by_what_the_application_s
         Sessions::new(Forward::new(&never).unwrap().unwrap(), Arc::clone(&sessions.authenticator), Arc::default());
     assert_eq!(sessions.interval(), None);
 }
+
+#[tokio::test]
+async fn those_whose_turn_never_comes_say_nothing_of_the_application() {
+    // It takes every connection and answers nobody.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/session", listener.local_addr().unwrap());
+    let config = ForwardConfig {
+        url: Some(url),
+        timeout: Span::from_millis(100),
+        max_asking: 1,
+        breaker_failures: 2,
+        ..ForwardConfig::default()
+    };
+    let authenticator = Arc::new(Authenticator::load(&AuthConfig::default()).unwrap());
+    let sessions = Sessions::new(Forward::new(&config).unwrap().unwrap(), authenticator, Arc::default());
+    let of = |number: u32| session(&[("host", "a"), ("cookie", &number.to_string())]).unwrap();
+    let crowd: Vec<_> = (0..20).map(of).collect();
+    for verdict in futures_util::future::join_all(crowd.iter().map(|session| sessions.identify(session))).await {
+        assert_eq!(verdict, Err(AuthError::SessionUnavailable));
+    }
+    assert!(sessions.breaker().admit(Instant::now()), "one was asked about, and had no answer");
+    assert_eq!(sessions.identify(&of(99)).await, Err(AuthError::SessionUnavailable));
+    assert!(!sessions.breaker().admit(Instant::now()), "that was the second");
+}
