@@ -115,12 +115,42 @@ impl Keys {
         let asked = self.remote.iter().filter(|(number, _)| issuers.contains(number));
         let renewed = join_all(asked.map(|(_, refresh)| refresh.renewed(self.wait))).await;
         if renewed.is_empty() {
-            return Err(refusal);
+            // A key that it was refused for want of may have come since, with another one's token or on schedule.
+            let is_settled = refusal == AuthError::SignatureInvalid;
+            return if is_settled { Err(refusal) } else { self.authenticate(Some(credentials), SystemTime::now()) };
         }
         let all_new = renewed.into_iter().all(|is_new| is_new);
         self.authenticate(Some(credentials), SystemTime::now()).map_err(|refusal| {
             let undecided = matches!(refusal, AuthError::KeyUnknown | AuthError::SignatureInvalid) && !all_new;
             if undecided { AuthError::KeysUnavailable } else { refusal }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{IssuerConfig, Source};
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    #[tokio::test]
+    async fn a_key_that_came_just_after_a_token_was_refused_for_want_of_it_counts() {
+        let pair = Ed25519KeyPair::generate().unwrap();
+        let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let signed = format!("{}.{}", part(br#"{"alg":"EdDSA","kid":"new"}"#), part(br#"{"exp":99999999999}"#));
+        let token = format!("{signed}.{}", part(pair.sign(signed.as_bytes()).as_ref()));
+        let credentials = Credentials::new(token, Source::Header);
+        let issuer = IssuerConfig { jwks_url: Some("http://127.0.0.1:1/keys".into()), ..IssuerConfig::default() };
+        let config = AuthConfig { issuer: vec![issuer], ..AuthConfig::default() };
+        let keys = KeySources::new(&config).unwrap().keep(Authenticator::load(&config).unwrap());
+        let key = part(pair.public_key().as_ref());
+        let set = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"new","x":"{key}"}}]}}"#);
+        keys.authenticator().replace_keys(0, set.as_bytes()).unwrap();
+        for refusal in [AuthError::KeyUnknown, AuthError::KeysUnavailable] {
+            assert!(keys.second_look(&credentials, refusal).await.is_ok(), "{refusal}");
+        }
+        assert_eq!(keys.second_look(&credentials, AuthError::Expired).await, Err(AuthError::Expired));
     }
 }
