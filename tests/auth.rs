@@ -388,6 +388,11 @@ fn all_faults_are_told_at_once_and_none_quotes_a_key() {
 #[test]
 fn a_key_file_that_cannot_verify_is_a_fault() {
     let pem_as_secret = IssuerConfig { secret_file: Some(key_file("rsa.pem")), ..issuer(&["HS256"]) };
+    let pem = std::fs::read(key_file("rsa.pem")).unwrap();
+    let indented = [b"\n ", &*pem].concat();
+    let pem_in_base64 =
+        IssuerConfig { secret: Some(Secret::new(STANDARD.encode(pem))), secret_base64: true, ..issuer(&["HS256"]) };
+    let pem_further_down = IssuerConfig { secret_file: Some(written("indented.pem", &indented)), ..issuer(&["HS256"]) };
     let weak_oct = written("weak.jwks", br#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#);
     for (config, setting, clue) in [
         (pem_issuer(&["RS256"], "rsa.key"), "public_key_file", "private key"),
@@ -405,6 +410,8 @@ fn a_key_file_that_cannot_verify_is_a_fault() {
         (jwks_issuer(&["RS256"], "rsa.pem"), "jwks_file", "JWK set"),
         (IssuerConfig { jwks_file: Some(weak_oct), ..issuer(&["HS256"]) }, "jwks_file", "keys.0"),
         (pem_as_secret, "secret_file", "public_key_file"),
+        (pem_in_base64, "secret", "public_key_file"),
+        (pem_further_down, "secret_file", "public_key_file"),
     ] {
         let faults = faults(&AuthConfig { issuer: vec![config], ..AuthConfig::default() });
         let fault = &faults[0];

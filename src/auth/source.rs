@@ -118,19 +118,22 @@ pub fn read_key_file(path: &str) -> Result<Vec<u8>, Unusable> {
 }
 
 fn secret(bytes: &[u8], is_base64: bool) -> Result<Material, Unusable> {
-    // A public key as an HMAC secret would let everybody who has it sign.
-    if bytes.starts_with(b"-----BEGIN") {
-        return Err(Unusable::PemAsSecret);
-    }
-    if !is_base64 {
-        return Ok(Material::Secret(bytes.to_vec()));
-    }
+    let secret = if is_base64 && !is_pem(bytes) { decoded(bytes)? } else { bytes.to_vec() };
+    if is_pem(&secret) { Err(Unusable::PemAsSecret) } else { Ok(Material::Secret(secret)) }
+}
+
+/// A public key as an HMAC secret would let everybody who has it sign.
+fn is_pem(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().starts_with(b"-----BEGIN")
+}
+
+fn decoded(bytes: &[u8]) -> Result<Vec<u8>, Unusable> {
     let any_padding = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let decoded = [STANDARD, URL_SAFE].iter().find_map(|alphabet| {
         let engine = GeneralPurpose::new(alphabet, any_padding);
         engine.decode(bytes).ok()
     });
-    decoded.map(Material::Secret).ok_or(Unusable::NotBase64)
+    decoded.ok_or(Unusable::NotBase64)
 }
 
 /// An editor ends a file with a newline that is no part of the secret.
