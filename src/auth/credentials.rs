@@ -129,9 +129,10 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
 
 /// The values of the cookie `name` in every Cookie header (HTTP/2 may split it, RFC 9113 §8.2.3), without their quotes.
 fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let texts = headers.get_all(COOKIE).iter().filter_map(|value| str::from_utf8(value.as_bytes()).ok());
-    texts.flat_map(|text| text.split(';')).filter_map(move |pair| {
-        let (key, value) = pair.trim().split_once('=')?;
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    pairs.filter_map(move |pair| {
+        // Another cookie may hold any bytes; a token is text.
+        let (key, value) = str::from_utf8(pair).ok()?.trim().split_once('=')?;
         let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
         (key == name).then_some(unquoted)
     })
@@ -188,6 +189,14 @@ mod tests {
         assert_eq!(find(&[("cookie", "a=b; session=\"t\"")], "x=1"), Ok(Some(("t".into(), Source::Cookie))));
         assert_eq!(find(&[("cookie", "a=b"), ("cookie", "session=t")], ""), Ok(Some(("t".into(), Source::Cookie))));
         assert_eq!(find(&[("cookie", "session=; xsession=t")], "token=&access_token"), Ok(None));
+    }
+
+    #[test]
+    fn a_cookie_beside_it_may_hold_any_bytes() {
+        let config = AuthConfig { cookie: "session".into(), ..AuthConfig::default() };
+        let latin = HeaderValue::from_bytes(b"name=Jos\xe9; session=t; \xe9=x").unwrap();
+        let found = credentials(&HeaderMap::from_iter([(COOKIE, latin)]), None, &config).unwrap().unwrap();
+        assert_eq!((found.token(), found.source()), ("t", Source::Cookie));
     }
 
     #[test]
