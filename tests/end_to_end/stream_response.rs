@@ -111,7 +111,7 @@ async fn a_heartbeat_is_an_event_on_request() {
 #[tokio::test]
 async fn a_stream_ends_properly_when_its_token_expires() {
     let scenario = Scenario::start().await;
-    let expiry = now() + 2;
+    let expiry = now() + 4;
     let token = scenario.issuer.sign(&json!({ "sub": "ada", "exp": expiry }));
     let mut stream = scenario.subscribe_at("/events", &token).await;
     let (_, ended) = stream.rest().await;

@@ -33,8 +33,9 @@ pub async fn start(auth: &str, issuers: &str) -> Server {
     Server::start_unready(&configuration(auth, issuers), "127.0.0.1:0").await
 }
 
-/// What [`start`] starts the program with.
+/// What [`start`] starts the program with. Where `auth` says nothing of it, no machine is too slow for a fetch in time.
 pub fn configuration(auth: &str, issuers: &str) -> String {
+    let patience = if auth.contains("keys_wait") { "" } else { "keys_wait = \"15s\"" };
     format!(
         r##"
 [log]
@@ -49,6 +50,7 @@ kind = "memory"
 
 [auth]
 {auth}
+{patience}
 
 {issuers}
 
