@@ -5,15 +5,10 @@ use std::time::{Duration, Instant};
 use crate::scene::{Verdict, configuration, open, present, present_until, refreshes, refused, set, start, token};
 use crate::support::deadline::eventually;
 use crate::support::http1::Request;
-use crate::support::issuer::{IssuerServer, Reply};
+use crate::support::issuer::{IssuerServer, Port, Reply};
 use crate::support::metrics::Metrics;
 use crate::support::process::Server;
 use crate::support::tokens::Issuer;
-
-/// A port on which nothing listens, which an issuer will have later.
-fn port_for_later() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 fn table(port: u16) -> String {
     format!("[[auth.issuer]]\njwks_url = \"http://127.0.0.1:{port}/keys\"\nalgorithms = [\"ES256\"]")
@@ -21,8 +16,8 @@ fn table(port: u16) -> String {
 
 #[tokio::test]
 async fn an_issuer_that_is_away_at_the_start_keeps_nobody_out_for_good() {
-    let (key, port) = (Issuer::key_pair("ES256"), port_for_later());
-    let server = start("keys_cooldown = \"50ms\"", &table(port)).await;
+    let (key, port) = (Issuer::key_pair("ES256"), Port::reserve());
+    let server = start("keys_cooldown = \"50ms\"", &table(port.number())).await;
     let token = token(&key, "k", "ada");
     assert_eq!(present(&server, &token).await, Verdict::TryAgain);
     let in_plain = Request::get("/events").bearer(&token).header("Prefer", "overload=status");
@@ -44,7 +39,7 @@ async fn an_issuer_that_is_away_at_the_start_keeps_nobody_out_for_good() {
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("\"host\":\"127.0.0.1\"") && !said[0].contains("/keys"), "{said:?}");
 
-    let issuer = IssuerServer::start_at(&format!("127.0.0.1:{port}"), None).await;
+    let issuer = IssuerServer::start_at(&port.address(), None).await;
     issuer.answer("/keys", Reply::Ok(set(&[key.jwk("k")])));
     present_until(&server, &token, &open("ada")).await;
 }
@@ -52,10 +47,11 @@ async fn an_issuer_that_is_away_at_the_start_keeps_nobody_out_for_good() {
 #[tokio::test]
 async fn the_last_good_keys_stay_while_the_issuer_is_away_or_answers_nonsense() {
     let (key, new) = (Issuer::key_pair("ES256"), Issuer::key_pair("ES256"));
-    let mut issuer = Some(IssuerServer::start().await);
-    let port = issuer.as_ref().unwrap().port();
+    let port = Port::reserve();
+    let mut issuer = Some(IssuerServer::start_at(&port.address(), None).await);
     issuer.as_ref().unwrap().answer("/keys", Reply::Ok(set(&[key.jwk("k")])));
-    let server = start("keys_cooldown = \"1ms\"\nkeys_max_bytes = \"4KiB\"\nkeys_timeout = \"1s\"", &table(port)).await;
+    let server =
+        start("keys_cooldown = \"1ms\"\nkeys_max_bytes = \"4KiB\"\nkeys_timeout = \"1s\"", &table(port.number())).await;
     let (known, unknown) = (token(&key, "k", "ada"), token(&new, "new", "bob"));
     assert_eq!(present(&server, &known).await, open("ada"));
 
@@ -83,7 +79,7 @@ async fn the_last_good_keys_stay_while_the_issuer_is_away_or_answers_nonsense() 
     is_fetched_in_vain(&server, &unknown, "unreachable").await;
     assert_eq!(present(&server, &known).await, open("ada"));
 
-    let issuer = IssuerServer::start_at(&format!("127.0.0.1:{port}"), None).await;
+    let issuer = IssuerServer::start_at(&port.address(), None).await;
     issuer.answer("/keys", Reply::Ok(set(&[new.jwk("new")])));
     present_until(&server, &unknown, &open("bob")).await;
     assert_eq!(present(&server, &known).await, refused("token_key_unknown"));
