@@ -117,7 +117,6 @@ impl Found {
         let named = (1..=LONGEST_NAME).contains(&control.stream.len()) && !control.stream.starts_with("amq.");
         self.must(named, "control.stream", "must be a queue's name of 1 to 255 bytes that does not start with `amq.`");
         self.must(control.stream != config.history.stream, "control.stream", "must differ from history.stream");
-        self.must(!control.remember.0.is_zero(), "control.remember", "must be longer than 0");
         self.must(control.max_bytes.as_u64() > 0, "control.max_bytes", "must be more than 0");
         self.positive("control.max_revoked", control.max_revoked);
     }
@@ -253,6 +252,12 @@ impl Found {
         self.time("stream.retry", stream.retry, tick);
         self.time("stream.max_retry", stream.max_retry, tick);
         self.time("stream.max_connection_age", stream.max_connection_age, Duration::ZERO);
+        self.time("stream.token_expiring", stream.token_expiring, Duration::ZERO);
+        self.time("stream.write_timeout", stream.write_timeout, tick);
+        self.time("stream.pace", stream.pace, Duration::ZERO);
+        // As the greatest age of what a stream keeps it is in whole seconds.
+        self.time("control.remember", config.control.remember, Duration::from_secs(1));
+        self.time("admin.reload_interval", config.admin.reload_interval, Duration::ZERO);
         let auth = &config.auth;
         self.time("auth.forward.timeout", auth.forward.timeout, tick);
         self.time("auth.forward.cache", auth.forward.cache, Duration::ZERO);

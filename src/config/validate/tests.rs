@@ -121,13 +121,24 @@ fn names_are_ones_that_can_be_sent() {
 }
 
 #[test]
+fn no_time_is_longer_than_a_year() {
+    let long = Span::from_secs(367 * 24 * 3600);
+    assert_eq!(keys(|config| config.stream.token_expiring = long), ["stream.token_expiring"]);
+    assert_eq!(keys(|config| config.stream.write_timeout = long), ["stream.write_timeout"]);
+    assert_eq!(keys(|config| config.stream.write_timeout = Span::from_secs(0)), ["stream.write_timeout"]);
+    assert_eq!(keys(|config| config.stream.pace = long), ["stream.pace"]);
+    assert_eq!(keys(|config| config.control.remember = long), ["control.remember"]);
+    assert_eq!(keys(|config| config.admin.reload_interval = long), ["admin.reload_interval"]);
+}
+
+#[test]
 fn orders_have_one_routing_key_and_a_stream_of_their_own() {
     assert_eq!(keys(|config| config.control.disconnect = "a.control".into()), [""; 0]);
     assert_eq!(keys(|config| config.control.disconnect = "a.#".into()), ["control.disconnect"]);
     assert_eq!(keys(|config| config.control.stream.clone_from(&config.history.stream)), ["control.stream"]);
     assert_eq!(keys(|config| config.control.stream.clear()), ["control.stream"]);
     assert_eq!(keys(|config| config.control.max_revoked = 0), ["control.max_revoked"]);
-    assert_eq!(keys(|config| config.control.remember = Span::from_secs(0)), ["control.remember"]);
+    assert_eq!(keys(|config| config.control.remember = Span::from_millis(999)), ["control.remember"]);
 }
 
 #[test]
