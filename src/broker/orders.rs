@@ -26,26 +26,22 @@ impl OrderIntake {
 
     fn carry_out(&mut self, received: Instant, message: &Message) {
         let problem = match Disconnect::parse(&message.body) {
-            Ok(order) => match self.control.disconnect(order, SystemTime::now(), drop) {
-                Ok(()) => return amqp::ordered("carried_out"),
-                Err(busy) => {
-                    amqp::ordered("busy");
-                    busy.to_string()
-                }
-            },
-            Err(malformed) => {
-                amqp::ordered("malformed");
-                malformed.to_string()
+            Ok(order) => {
+                self.control.disconnect_in_any_case(order, SystemTime::now());
+                return amqp::ordered("carried_out");
             }
+            Err(problem) => problem,
         };
+        amqp::ordered("malformed");
         if let Some(suppressed) = self.log.admit(received) {
-            tracing::warn!(problem, suppressed, "an order was not carried out");
+            tracing::warn!(%problem, suppressed, "an order was not carried out");
         }
     }
 }
 
 impl Intake for OrderIntake {
-    /// An order waits in the broker rather than being refused: nobody would give it again.
+    /// Orders wait in the broker: nobody would give one again that was refused. The one that comes after the wait is carried
+    /// out whatever others have ordered meanwhile.
     async fn ready(&self) {
         self.control.ready().await;
     }
@@ -117,5 +113,37 @@ impl<I: Intake + Sync> Intake for WithOrders<I> {
 
     fn interrupted(&mut self, id: EventId, reason: &'static str) {
         self.events.interrupted(id, reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::auth::Revocations;
+    use crate::control::ControlConfig;
+    use crate::hub::{self, HistoryConfig, StreamConfig, Subscription, Verdict, Whom};
+
+    #[test]
+    fn an_order_that_was_waited_for_is_carried_out_however_many_others_come_before_it() {
+        let (_publisher, mut seeds, overview) = hub::open(&HistoryConfig::default(), &StreamConfig::default(), None, 1);
+        let shard = seeds.remove(0).settle(Instant::now());
+        let ada = Subscription { user: Some("ada".into()), ..Subscription::default() };
+        let mut stream = shard.subscribe(&ada, None, Instant::now()).expect("room");
+        let revocations = Arc::new(Revocations::new(1));
+        let control = Control::new(&ControlConfig::default(), overview.orders(), revocations, Arc::default());
+        let mut intake = OrderIntake::new(control);
+        assert!(tokio_test::task::spawn(intake.ready()).poll().is_ready());
+        while overview.orders().give(Whom::All, |_| Verdict::Keep, drop).is_ok() {}
+        let message = Message { body: r#"{"user": "ada", "reason": "logout"}"#.into(), ..Message::default() };
+        intake.accept(EventId::default(), Instant::now(), &message);
+        while shard.turn(Instant::now()).more {}
+        let mut said = String::new();
+        while let Poll::Ready(Some(chunk)) = stream.poll_chunk(&Context::from_waker(Waker::noop())) {
+            said.push_str(std::str::from_utf8(&chunk.expect("nobody lags").bytes).expect("text"));
+        }
+        assert!(said.contains("event: disconnected\ndata: {\"reason\":\"logout\"}"), "{said}");
     }
 }

@@ -6,7 +6,7 @@ mod disconnect;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::auth::{Revocable, Revocations};
+use crate::auth::{Revocable, RevocationId, Revocations};
 use crate::event::{Audience, UserId};
 use crate::hub::{Busy, Orders, Verdict, View, Whom};
 use crate::provider::session::Recalls;
@@ -46,52 +46,64 @@ impl Control {
         now: SystemTime,
         done: impl FnOnce(usize) + Send + 'static,
     ) -> Result<(), Busy> {
+        let (whom, judge) = self.revoke(order, now);
+        self.orders.give(whom, judge, counted(done))
+    }
+
+    /// As [`Control::disconnect`], for an order that nobody would give again: whoever brings it waits for [`Control::ready`]
+    /// before the next one.
+    pub fn disconnect_in_any_case(&self, order: Disconnect, now: SystemTime) {
+        let (whom, judge) = self.revoke(order, now);
+        self.orders.give_in_any_case(whom, judge, counted(drop));
+    }
+
+    /// Lets in nobody more whom the order is about, and says what becomes of which streams.
+    fn revoke(
+        &self,
+        order: Disconnect,
+        now: SystemTime,
+    ) -> (Whom, impl Fn(&View<'_>) -> Verdict + Send + Sync + 'static + use<>) {
         let Disconnect { target, reason, until } = order;
         let until = until.or_else(|| now.checked_add(self.remember)).unwrap_or(now);
+        let (whom, revoked) = match target {
+            Target::User(user) => {
+                // Sessions without a stream at the moment are his as well.
+                self.recalls.user(&user, Instant::now());
+                (Whom::Audience(Audience::User(UserId::from(user))), None)
+            }
+            Target::Channel(channel) => (Whom::Audience(Audience::Channel(channel.as_str().into())), None),
+            Target::Connection(connection) => (Whom::Connection(connection), None),
+            Target::Token(jti) => (Whom::All, Some(self.refuse(Revocable::Token, &jti, until, now))),
+            Target::Session(sid) => (Whom::All, Some(self.refuse(Revocable::Session, &sid, until, now))),
+        };
         let recalls = Arc::clone(&self.recalls);
-        let end = move |view: &View<'_>| {
+        let judge = move |view: &View<'_>| {
+            let mut ids = view.standing.into_iter().flat_map(|standing| standing.identity.revocation_ids());
+            if revoked.is_some_and(|revoked| !ids.any(|id| id == revoked)) {
+                return Verdict::Keep;
+            }
             if let Some(session) = view.standing.and_then(|standing| standing.session.as_ref()) {
                 recalls.session(session, Instant::now());
             }
             Verdict::End { reason: reason.clone() }
         };
-        let done = move |streams| {
-            telemetry::stream::disconnected(streams);
-            done(streams);
-        };
-        match target {
-            Target::User(user) => {
-                // First, so that nobody comes in between; sessions without a stream at the moment are his as well.
-                self.recalls.user(&user, Instant::now());
-                self.orders.give(Whom::Audience(Audience::User(UserId::from(user))), end, done)
-            }
-            Target::Channel(channel) => {
-                self.orders.give(Whom::Audience(Audience::Channel(channel.as_str().into())), end, done)
-            }
-            Target::Connection(connection) => self.orders.give(Whom::Connection(connection), end, done),
-            Target::Token(jti) => self.revoke(Revocable::Token, &jti, (until, now), end, done),
-            Target::Session(sid) => self.revoke(Revocable::Session, &sid, (until, now), end, done),
-        }
+        (whom, judge)
     }
 
-    fn revoke(
-        &self,
-        what: Revocable,
-        text: &str,
-        (until, now): (SystemTime, SystemTime),
-        end: impl Fn(&View<'_>) -> Verdict + Send + Sync + 'static,
-        done: impl FnOnce(usize) + Send + 'static,
-    ) -> Result<(), Busy> {
+    fn refuse(&self, what: Revocable, text: &str, until: SystemTime, now: SystemTime) -> RevocationId {
         let id = self.revocations.id(what, text);
-        // First, so that nobody comes in between.
         if !self.revocations.revoke(id, until, now) {
             telemetry::auth::revocation_forgotten();
         }
         telemetry::auth::revocations(self.revocations.len());
-        let judge = move |view: &View<'_>| match view.standing {
-            Some(standing) if standing.identity.revocation_ids().any(|other| other == id) => end(view),
-            Some(_) | None => Verdict::Keep,
-        };
-        self.orders.give(Whom::All, judge, done)
+        id
+    }
+}
+
+/// Has the streams counted that were ended.
+fn counted(done: impl FnOnce(usize) + Send + 'static) -> impl FnOnce(usize) + Send + 'static {
+    move |streams| {
+        telemetry::stream::disconnected(streams);
+        done(streams);
     }
 }

@@ -78,7 +78,7 @@ impl Inbox {
         lock(&self.orders).len() < ROOM_ORDERS
     }
 
-    /// Leaves an order; those who give them look for room first.
+    /// Leaves an order; those who give them look or have waited for room first.
     pub(super) fn order(&self, order: Arc<Order>) {
         lock(&self.orders).push_back(order);
         self.filled.notify_one();

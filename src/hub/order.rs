@@ -128,17 +128,28 @@ impl Orders {
         judge: impl Fn(&View<'_>) -> Verdict + Send + Sync + 'static,
         done: impl FnOnce(usize) + Send + 'static,
     ) -> Result<(), Busy> {
-        let inboxes = &self.core.inboxes;
-        if inboxes.iter().any(|inbox| !inbox.has_room_for_orders()) {
+        if self.core.inboxes.iter().any(|inbox| !inbox.has_room_for_orders()) {
             return Err(Busy);
         }
+        self.give_in_any_case(whom, judge, done);
+        Ok(())
+    }
+
+    /// As [`Orders::give`], and never refused: for who waits for [`Orders::room`] before each order, and may have to wait for
+    /// the order itself after that, while others take the room.
+    pub fn give_in_any_case(
+        &self,
+        whom: Whom,
+        judge: impl Fn(&View<'_>) -> Verdict + Send + Sync + 'static,
+        done: impl FnOnce(usize) + Send + 'static,
+    ) {
+        let inboxes = &self.core.inboxes;
         let (left, met) = (AtomicUsize::new(inboxes.len()), AtomicUsize::new(0));
         let tally = Tally { left, met, done: Mutex::new(Some(Box::new(done))) };
         let order = Arc::new(Order { whom, judge: Box::new(judge), tally });
         for inbox in inboxes {
             inbox.order(Arc::clone(&order));
         }
-        Ok(())
     }
 }
 

@@ -187,6 +187,7 @@ impl<I: Intake> Opening<'_, I> {
         }
         let deadline = Instant::now() + CATCH_UP_LIMIT;
         while Instant::now() < deadline {
+            self.intake.ready().await;
             let Some(delivery) = session.next(PAUSE).await? else { break };
             self.tail.take(self.intake, Instant::now(), delivery)?;
         }

@@ -220,3 +220,15 @@ fn who_gives_many_orders_may_wait_for_room() {
     assert!(waiting.is_woken() && waiting.poll().is_ready());
     assert_eq!(give(), Ok(()));
 }
+
+#[test]
+fn who_has_waited_for_room_gives_his_order_although_others_have_filled_it_since() {
+    let (_publisher, shard, overview) = hub(1 << 20, &settings());
+    let mut stream = stream(&shard, 1, user("a"));
+    let orders = overview.orders();
+    while orders.give(Whom::All, |_| Verdict::Keep, drop).is_ok() {}
+    let (done, met) = counter();
+    orders.give_in_any_case(Whom::All, |_| Verdict::End { reason: "out".into() }, done);
+    turn(&shard);
+    assert_eq!((met.get(), said(&mut stream).as_deref()), (Some(&1), OUT));
+}
