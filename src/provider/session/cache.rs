@@ -50,6 +50,10 @@ impl Cache {
             Word { verdict, asked, until }
         };
         let word = entry.get_or_init(|| settle).await;
+        if word.verdict.is_err() {
+            // Those who wait have it; strangers are not to fill the map.
+            self.forget(key, word.asked);
+        }
         (word.verdict.clone(), word.asked)
     }
 
@@ -172,6 +176,19 @@ mod tests {
         cache.forget([1; 32], first);
         assert!(get(&cache, 1, asked.at_once(identity())).await.is_ok());
         assert_eq!(count.get(), 2, "whoever is late forgets nothing that is newer");
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_takes_no_place_from_who_is_known() {
+        let (cache, count) = (Cache::new(2, HOUR), Cell::new(0));
+        let asked = Asked(&count);
+        assert!(get(&cache, 0, asked.at_once(identity())).await.is_ok());
+        for stranger in 1..100 {
+            let refusal = asked.at_once(Err(AuthError::SessionRefused));
+            assert!(get(&cache, stranger, refusal).await.is_err());
+        }
+        assert!(get(&cache, 0, asked.at_once(identity())).await.is_ok());
+        assert_eq!(count.get(), 100);
     }
 
     #[tokio::test]
