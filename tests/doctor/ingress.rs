@@ -1,6 +1,6 @@
 //! nginx and `HAProxy` as child processes with files of their own, set up as the README says or otherwise.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -28,7 +28,7 @@ pub fn changed(recipe: &str, from: &str, to: &str) -> String {
     recipe.replacen(from, to, 1)
 }
 
-/// Where nobody listens.
+/// Where nobody listens, and a proxy may, which cannot be told to choose a port by itself.
 pub fn nobody() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
@@ -61,7 +61,7 @@ impl Ingress {
 
     /// As [`Ingress::nginx_listening`], with something beside its `server`.
     pub async fn nginx_with(beside: &str, words: &str, locations: &str) -> Self {
-        let (directory, address) = (TempDir::new().unwrap(), free_address());
+        let (directory, address) = (TempDir::new().unwrap(), nobody());
         write_nginx(&directory, address, beside, words, locations);
         let mut command = Command::new("/usr/sbin/nginx");
         command.arg("-p").arg(directory.path()).args(["-c", NGINX_CONFIG, "-e", "stderr"]);
@@ -76,7 +76,7 @@ impl Ingress {
 
     /// `HAProxy` with a configuration that listens on port 80.
     pub async fn haproxy(config: &str) -> Self {
-        let (directory, address) = (TempDir::new().unwrap(), free_address());
+        let (directory, address) = (TempDir::new().unwrap(), nobody());
         let config = changed(config, "bind :80", &format!("bind {address}"));
         let file = directory.path().join("haproxy.cfg");
         std::fs::write(&file, config + "\n").unwrap();
@@ -119,11 +119,4 @@ fn write_nginx(directory: &TempDir, address: SocketAddr, beside: &str, words: &s
          }}"
     );
     std::fs::write(directory.path().join(NGINX_CONFIG), config).unwrap();
-}
-
-/// Neither proxy can be told to choose a port; below this the system gives none to anybody who did not ask for it.
-fn free_address() -> SocketAddr {
-    std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], fastrand::u16(10_000..32_000))))
-        .find(|address| TcpListener::bind(address).is_ok())
-        .unwrap()
 }

@@ -43,7 +43,9 @@ async fn sigterm_ends_every_stream_properly_with_a_retry_of_its_own_and_exits_wi
 
 #[tokio::test]
 async fn while_it_drains_it_is_not_ready_and_takes_no_more() {
-    let mut scenario = Scenario::start_with("[server]\ndrain_window = \"3s\"\ngrace = \"10s\"").await;
+    // The delay is for this test to look at the end while it goes on, on a machine that is busy with other things.
+    let settings = "[server]\ndrain_delay = \"3s\"\ndrain_window = \"3s\"\ngrace = \"10s\"";
+    let mut scenario = Scenario::start_with(settings).await;
     let token = scenario.issuer.token("ada");
     let mut streams = Vec::new();
     for _ in 0..STREAMS {

@@ -5,8 +5,6 @@
 #![allow(clippy::panic, dead_code, unreachable_pub, reason = "test code, shared by binaries that each use a part")]
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -17,6 +15,11 @@ use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
+
+#[path = "port.rs"]
+mod port;
+
+pub use port::free_port;
 
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 const BOOT_ATTEMPTS: usize = 3;
@@ -257,23 +260,6 @@ fn ctl_environment(directory: &Path, epmd_port: u16) -> [(&'static str, String);
         // Not the machine's own.
         ("RABBITMQ_CONF_ENV_FILE", "/dev/null".into()),
     ]
-}
-
-/// A free TCP port of the loopback, outside the range that outgoing connections are given. Until this process ends no
-/// other test is given it, be it one of another process: a node takes seconds before it listens, and lets go of its port
-/// when it is stopped.
-pub fn free_port() -> u16 {
-    static GIVEN: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
-    loop {
-        let port = fastrand::u16(20_000..32_000);
-        // An abstract name goes with the process that holds it.
-        let name = UnixAddress::from_abstract_name(format!("cottontail-test-port-{port}")).expect("a short name");
-        let Ok(claim) = UnixListener::bind_addr(&name) else { continue };
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            GIVEN.lock().expect("no panic while held").push(claim);
-            return port;
-        }
-    }
 }
 
 /// The broker has opened the AMQP connection (AMQP 0-9-1 §2.2.4): it is up, not only listening.
