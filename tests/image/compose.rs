@@ -1,6 +1,5 @@
 //! compose.yaml: what it configures is accepted, and the application in it works with Cottontail in front.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -10,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::read;
 use crate::support::deadline::{eventually, within};
 use crate::support::http1::{Request, fetch, try_fetch};
+use crate::support::port::free_port;
 use crate::support::process::Server;
 use crate::support::sse::EventStream;
 
@@ -36,7 +36,7 @@ impl Legacy {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("legacy.py");
         std::fs::write(&program, content("legacy")).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let secret = compose()["services"]["legacy"]["environment"]["JWT_SECRET"].as_str().unwrap().to_owned();
         let child = Command::new("python3")
             .arg(program)
@@ -111,12 +111,26 @@ async fn an_order_is_published_with_a_key_that_the_mapping_takes() {
     assert_eq!(config["broker"]["exchange"].as_str(), Some("shop"));
 }
 
+#[test]
+fn no_service_that_compose_copies_files_into_has_a_root_that_cannot_be_written() {
+    let compose = compose();
+    for (name, service) in compose["services"].as_object().unwrap() {
+        let sources =
+            service["configs"].as_array().into_iter().flatten().map(|config| config["source"].as_str().unwrap());
+        let copied: Vec<_> = sources.filter(|source| compose["configs"][source].get("content").is_some()).collect();
+        // Compose says: cannot create config in read-only service, `file` is the sole supported option.
+        assert!(copied.is_empty() || service.get("read_only").is_none(), "{name}: {copied:?}");
+        assert!(!copied.is_empty() || name == "rabbitmq", "{name} is looked at");
+    }
+}
+
 #[tokio::test]
 async fn the_container_is_confined_and_for_this_machine_only() {
     let compose = compose();
     let service = &compose["services"]["cottontail"];
     assert_eq!(service["ports"][0], "127.0.0.1:8080:8080");
-    assert_eq!(service["read_only"], true);
     assert_eq!(service["cap_drop"][0], "ALL");
+    assert_eq!(service["security_opt"][0], "no-new-privileges:true");
+    assert_eq!(service["pull_policy"], "build");
     assert_eq!(service["configs"][0]["target"], "/etc/cottontail/config.toml");
 }
