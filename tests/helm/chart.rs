@@ -20,6 +20,20 @@ pub fn read(relative: &str) -> String {
     fs::read_to_string(path(relative)).unwrap_or_else(|error| panic!("{relative}: {error}"))
 }
 
+/// Copies a folder with all that is below it.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the temporary folder is writable");
+    for entry in fs::read_dir(from).expect("a folder of the repository") {
+        let entry = entry.expect("listed").path();
+        let target = to.join(entry.file_name().expect("it has a name"));
+        if entry.is_dir() {
+            copy(&entry, &target);
+        } else {
+            fs::copy(&entry, &target).expect("the temporary folder is writable");
+        }
+    }
+}
+
 /// What a program that `tests/run` installs printed; a failure's reason in `Err`.
 pub fn run(program: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String, String> {
     let Output { status, stdout, stderr } = Command::new(program)

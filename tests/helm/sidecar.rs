@@ -2,27 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::chart::{Objects, at, list, path, run, template_of, text};
+use crate::chart::{Objects, at, copy, list, path, run, template_of, text};
 use crate::schemas::validate;
 use crate::standalone::{probed_and_drained, restricted};
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("the temporary folder is writable");
-    for entry in fs::read_dir(from).expect("a folder of the repository") {
-        let entry = entry.expect("listed").path();
-        let target = to.join(entry.file_name().expect("it has a name"));
-        if entry.is_dir() {
-            copy(&entry, &target);
-        } else {
-            fs::copy(&entry, &target).expect("the temporary folder is writable");
-        }
-    }
-}
 
 /// What the application's chart of these tests renders, with ours as its dependency.
 fn application(set: &[&str]) -> Result<String, String> {
@@ -93,7 +79,9 @@ fn a_release_of_sidecar_mode_has_no_workload_of_its_own() {
     let alone = Objects::render("sidecar", &["networkPolicy.sidecar=false"]);
     assert!(alone.find("NetworkPolicy").is_none(), "{:?}", alone.names());
     let guarded = Objects::render("sidecar", &[]);
-    assert_eq!(list(guarded.only("NetworkPolicy"), "/spec/ingress").len(), 3);
+    let rules = list(guarded.only("NetworkPolicy"), "/spec/ingress");
+    let ports: Vec<_> = rules.iter().map(|rule| at(rule, "/ports/0/port")).collect();
+    assert_eq!(ports, [8080, 9090, 3000], "Calico finds no name among a native sidecar's ports");
 }
 
 #[test]
@@ -122,7 +110,9 @@ fn kustomize_adds_the_sidecar_to_manifests_as_they_are() {
         config.starts_with("cottontail-") && objects.find("ConfigMap").is_some(),
         "the name with its hash: {config}"
     );
-    assert_eq!(text(objects.only("Service"), "/spec/ports/0/targetPort"), "sse-http");
+    // Before Kubernetes 1.32 a Service does not find a name among a native sidecar's ports.
+    let port = list(sidecar, "/ports").iter().find(|port| port["name"] == "sse-http").expect("it is named");
+    assert_eq!(at(objects.only("Service"), "/spec/ports/0/targetPort"), at(port, "/containerPort"));
 }
 
 #[test]

@@ -133,8 +133,8 @@ fn the_admin_port_is_open_to_monitoring_alone() {
     let objects = Objects::render("minimal", &[]);
     let rules = list(objects.only("NetworkPolicy"), "/spec/ingress");
     let [http, admin] = &rules[..] else { panic!("{rules:?}") };
-    assert_eq!((at(http, "/ports/0/port"), http.get("from")), (&json!("http"), None));
-    assert_eq!(at(admin, "/ports/0/port"), "admin");
+    assert_eq!((at(http, "/ports/0/port"), http.get("from")), (&json!(8080), None));
+    assert_eq!(at(admin, "/ports/0/port"), 9090);
     let name = "/from/0/namespaceSelector/matchLabels/kubernetes.io~1metadata.name";
     assert_eq!(text(admin, name), "monitoring");
     let closed = Objects::render("minimal", &["networkPolicy.adminFrom=null"]);

@@ -4,7 +4,7 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use crate::chart::{Objects, ci, ci_values, lint, template};
+use crate::chart::{Objects, ci, ci_values, copy, lint, path, template, template_of};
 use crate::schemas::validate;
 
 /// kubeconform's verdict on a file of objects.
@@ -87,5 +87,36 @@ fn values_that_cannot_be_meant_are_refused() {
     ] {
         let said = template(&ci("minimal"), &[set]).expect_err(set);
         assert!(said.contains(reason), "{set}: {said}");
+    }
+}
+
+#[test]
+fn the_notes_say_how_to_reach_it_and_what_is_missing() {
+    let folder = TempDir::new().expect("a temporary folder");
+    copy(&path("helm/cottontail"), folder.path());
+    let templates = folder.path().join("templates");
+    // helm shows them at an install alone, for which it wants a cluster.
+    fs::rename(templates.join("NOTES.txt"), folder.path().join("NOTES.txt")).expect("the notes are there");
+    let as_an_object = "notes: |\n  {{- tpl (.Files.Get \"NOTES.txt\") . | nindent 2 }}\n";
+    fs::write(templates.join("notes.yaml"), as_an_object).expect("it is writable");
+    let notes = |values: &str| {
+        let rendered = template_of(folder.path(), Some(&ci(values)), &[]).unwrap_or_else(|error| panic!("{error}"));
+        let objects = Objects::parse(&rendered);
+        objects.iter().find_map(|object| object["notes"].as_str()).expect("notes").to_owned()
+    };
+    for (values, said, not_said) in [
+        ("minimal", "curl -iN -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8080/events", "looked for at 127"),
+        ("minimal", "secrets came with the values", "history.kind"),
+        (
+            "existing-secrets",
+            "curl -ikN -H \"Authorization: Bearer $TOKEN\" https://127.0.0.1:8080/events",
+            "secrets came",
+        ),
+        ("existing-secrets", "config.server.trusted_proxies is empty", "An ingress must not"),
+        ("full", "An ingress must not buffer, compress or cut", "trusted_proxies is empty"),
+        ("sidecar", "targetPort: 8080", "port-forward"),
+    ] {
+        let notes = notes(values);
+        assert!(notes.contains(said) && !notes.contains(not_said), "{values}: {said}: {notes}");
     }
 }
