@@ -94,6 +94,11 @@ fn describe() {
         Unit::Seconds,
         "From a request's head to its response's last byte"
     );
+    describe_gauge!(
+        "tls_certificate_expiry_timestamp_seconds",
+        Unit::Seconds,
+        "When the certificate that browsers get, or one of its chain, expires"
+    );
     describe_counter!("tls_handshake_failures_total", "TLS handshakes with browsers that failed, by reason");
     // There from zero on, so that a rate over a restart is right.
     ::metrics::gauge!("amqp_connected").set(0.0);

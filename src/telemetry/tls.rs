@@ -1,6 +1,8 @@
-//! Metrics of TLS handshakes with browsers.
+//! Metrics of TLS towards browsers: handshakes, and how long the certificate holds.
 
-use ::metrics::counter;
+use std::time::Duration;
+
+use ::metrics::{counter, gauge};
 
 /// Why a handshake came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,4 +36,9 @@ impl Failed {
 
 pub fn handshake_failed(failed: Failed) {
     counter!("tls_handshake_failures_total", "reason" => failed.as_str()).increment(1);
+}
+
+/// What new handshakes are made with expires at this time, in Unix time.
+pub fn certificate_expires(at: Duration) {
+    gauge!("tls_certificate_expiry_timestamp_seconds").set(at.as_secs_f64());
 }

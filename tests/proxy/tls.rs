@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::UNIX_EPOCH;
 
 use cottontail::app::Plan;
 use cottontail::auth::AuthConfig;
@@ -13,6 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::scene::{Scene, program};
 use crate::support::deadline::{eventually, within};
+use crate::support::metrics::Metrics;
 use crate::support::process::Server;
 use crate::support::tls::Certificates;
 use crate::wire::{Wire, field};
@@ -64,9 +66,7 @@ async fn browser(scene: &Scene) -> Wire<impl tokio::io::AsyncRead + tokio::io::A
 }
 
 async fn failures(server: &Server, reason: &str) {
-    let counted = |metrics: &crate::support::metrics::Metrics| {
-        metrics.sum_where("tls_handshake_failures_total", "reason", reason) >= 1.0
-    };
+    let counted = |metrics: &Metrics| metrics.sum_where("tls_handshake_failures_total", "reason", reason) >= 1.0;
     server.metrics_until(reason, counted).await;
 }
 
@@ -170,6 +170,24 @@ async fn a_certificate_that_is_swapped_counts_for_new_connections_and_a_bad_one_
 
     before.say("GET /still HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(scene.accept().await.head().await.starts_with("GET /still "), "an open connection goes on");
+}
+
+#[tokio::test]
+async fn when_the_certificate_or_one_of_its_chain_expires_is_a_metric() {
+    let mounted = Mounted::new(&Certificates::lasting("long", 9));
+    let scene = Scene::start_with(&mounted.settings("")).await;
+    let expires_in = async |days: f64| {
+        let then = UNIX_EPOCH.elapsed().unwrap().as_secs_f64() + days * 86_400.0;
+        let is_then =
+            |metrics: &Metrics| (metrics.sum("tls_certificate_expiry_timestamp_seconds") - then).abs() < 3600.0;
+        scene.server.metrics_until(&format!("a certificate of {days} days"), is_then).await;
+    };
+    expires_in(9.0).await;
+    let short = Certificates::lasting("short", 4);
+    mounted.swap(&short);
+    expires_in(4.0).await;
+    mounted.swap(&Certificates { certificate: short.certificate.clone() + &short.authority, ..short });
+    expires_in(2.0).await;
 }
 
 #[tokio::test]

@@ -31,6 +31,11 @@ impl Certificates {
 
     /// New ones, whose subject has this name.
     pub fn new(name: &str) -> Self {
+        Self::lasting(name, 2)
+    }
+
+    /// The same for so many days; the authority has two.
+    pub fn lasting(name: &str, days: u32) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path();
         let extensions = "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
@@ -40,7 +45,9 @@ impl Certificates {
         openssl(path, &format!("req {key} -subj /CN={name} -keyout tls.key -out tls.csr"));
         openssl(
             path,
-            "x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out tls.pem",
+            &format!(
+                "x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days {days} -extfile extensions -out tls.pem"
+            ),
         );
         let read = |file: &str| std::fs::read_to_string(path.join(file)).expect("openssl wrote it");
         Self { authority: read("ca.pem"), certificate: read("tls.pem"), key: read("tls.key") }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ::aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -10,6 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 use crate::setting::Fault;
 
@@ -120,4 +123,10 @@ impl Contents {
             Err(_) => Err(Problem::CertificateInvalid),
         }
     }
+}
+
+/// When the first of a chain's certificates expires (RFC 5280 §4.1.2.5), in Unix time; none if no date can be read.
+pub(super) fn expiry(chain: &[CertificateDer<'_>]) -> Option<Duration> {
+    let certificates = chain.iter().filter_map(|der| Certificate::from_der(der).ok());
+    certificates.map(|certificate| certificate.tbs_certificate.validity.not_after.to_unix_duration()).min()
 }

@@ -16,10 +16,11 @@ use tokio_rustls::TlsAcceptor;
 
 pub(super) use handshake::{Encrypted, accept};
 
-use files::{Digest, Files, Problem};
+use files::{Digest, Files, Problem, expiry};
 
 use super::config::TlsConfig;
 use crate::setting::Fault;
+use crate::telemetry::tls::certificate_expires;
 
 /// The protocols that browsers may choose from, the better one first (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -89,11 +90,18 @@ impl Tls {
 
     /// Looks at the files at every interval; never resolves.
     pub async fn watch(self: Arc<Self>) {
+        self.tell_expiry();
         loop {
             sleep(self.interval).await;
             let tls = Arc::clone(&self);
             // A panic there is logged by its own hook, and the next look comes anyway.
             let _looked = spawn_blocking(move || tls.look()).await;
+        }
+    }
+
+    fn tell_expiry(&self) {
+        if let Some(at) = expiry(&self.certificate.get().cert) {
+            certificate_expires(at);
         }
     }
 
@@ -113,6 +121,7 @@ impl Tls {
         match certified {
             Ok(certified) => {
                 self.certificate.set(certified);
+                self.tell_expiry();
                 seen.problem = None;
                 tracing::info!("the certificate has changed; new connections get the new one");
             }
