@@ -171,8 +171,9 @@ impl Protocol {
             async move { Ok::<_, Infallible>(protocol.answer_http2(request, peer, underway, closing).await) }
         });
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(wire), service));
-        let drive =
-            Drive { closing, traffic: &watched, leaving: &leaving, idle_limit: Some(self.settings.header_timeout.0) };
+        let idle_limit = Some(self.settings.header_timeout.0);
+        let retires = || self.shard.refuses();
+        let drive = Drive { closing, traffic: &watched, leaving: &leaving, idle_limit, retires: &retires };
         drive.run(connection.as_mut(), http2::Connection::graceful_shutdown, |_| Poll::Pending).await;
         drop(counted);
     }
@@ -217,7 +218,8 @@ impl Protocol {
         let (leaving, watched) = (wire.leaving(), closing.clone());
         let service = service_fn(|request| self.answer_http1(request, peer, &carried, &leaving, &traffic, &watched));
         let mut connection = self.http1.serve_connection(TokioIo::new(Strict::new(wire)), service);
-        let drive = Drive { closing: closing.clone(), traffic: &traffic, leaving: &leaving, idle_limit: None };
+        let (closing_too, retires) = (closing.clone(), &|| false);
+        let drive = Drive { closing: closing_too, traffic: &traffic, leaving: &leaving, idle_limit: None, retires };
         let leave = |cx: &Context<'_>| match &*carried.borrow() {
             Carried::Parked(_) if leaving.has_head() => Poll::Ready(()),
             Carried::Body(view) => view.poll_cut_off(cx),

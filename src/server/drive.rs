@@ -49,11 +49,14 @@ pub(crate) struct Drive<'a> {
     pub(crate) leaving: &'a Leaving,
     /// A connection that begins nothing for this long while nothing is under way is ended; hyper does it by itself for HTTP/1.
     pub(crate) idle_limit: Option<Duration>,
+    /// Whether whoever has this connection is to take another one for what comes next, while it is still served; HTTP/1 says
+    /// it in its responses.
+    pub(crate) retires: &'a dyn Fn() -> bool,
 }
 
 impl Drive<'_> {
     /// Polls a connection to its end, or until `leave` is ready. Once it is to close, or has idled too long, it is asked
-    /// to `finish`, and dropped when nothing is under way.
+    /// to `finish`, and dropped when nothing is under way; one that only retires is asked as well, and has its time.
     pub(crate) async fn run<C: Future<Output = hyper::Result<()>>>(
         mut self,
         mut connection: Pin<&mut C>,
@@ -61,12 +64,17 @@ impl Drive<'_> {
         leave: impl Fn(&Context<'_>) -> Poll<()>,
     ) -> End {
         let mut idle = self.idle_limit.map(|limit| Box::pin(Idle::new(limit)));
-        let mut finishing = false;
+        let (mut finishing, mut retired) = (false, false);
         let mut closing = pin!(self.closing.begun());
         poll_fn(|cx: &mut Context<'_>| {
             let idled = idle.as_mut().is_some_and(|idle| idle.as_mut().poll_idle(cx, self.traffic));
             if !finishing && (idled || closing.as_mut().poll(cx).is_ready()) {
                 finishing = true;
+                finish(connection.as_mut());
+            }
+            // Not before its first request: a client that had nothing but a farewell would come back at once, for ever.
+            if !retired && !finishing && self.traffic.begun() > 0 && (self.retires)() {
+                retired = true;
                 finish(connection.as_mut());
             }
             if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {

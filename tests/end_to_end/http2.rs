@@ -9,9 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::scenario::Scenario;
-use crate::support::deadline::within;
+use crate::support::deadline::{eventually, within};
 use crate::support::eventsource_decoder::{EventSourceDecoder, Message, Observed};
-use crate::support::http1::Transport;
+use crate::support::http1::{Request, Transport, fetch};
 use crate::support::metrics::Metrics;
 use crate::support::tls::Certificates;
 
@@ -21,6 +21,10 @@ struct Stream {
 }
 
 impl Stream {
+    fn of(response: Response<Incoming>) -> Self {
+        Self { body: response.into_body(), decoder: EventSourceDecoder::new() }
+    }
+
     async fn message(&mut self) -> Option<Message> {
         within("an event over HTTP/2", async {
             loop {
@@ -61,11 +65,21 @@ pub(crate) async fn get(
     target: &str,
     token: &str,
 ) -> Response<Incoming> {
+    try_get(requests, scenario, target, token).await.unwrap()
+}
+
+/// An error where the connection takes no more requests.
+async fn try_get(
+    requests: &mut SendRequest<Empty<Bytes>>,
+    scenario: &Scenario,
+    target: &str,
+    token: &str,
+) -> hyper::Result<Response<Incoming>> {
     let request = http::Request::get(scenario.server.url(target))
         .header("authorization", format!("Bearer {token}"))
         .body(Empty::new())
         .unwrap();
-    within("an answer over HTTP/2", requests.send_request(request)).await.unwrap()
+    within("an answer over HTTP/2", requests.send_request(request)).await
 }
 
 #[tokio::test]
@@ -79,7 +93,7 @@ async fn many_streams_share_one_connection_and_end_one_by_one() {
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-cache, no-transform");
         assert!(!response.headers().contains_key("transfer-encoding"));
-        let mut stream = Stream { body: response.into_body(), decoder: EventSourceDecoder::new() };
+        let mut stream = Stream::of(response);
         assert_eq!(stream.message().await.unwrap().name, "connected");
         streams.push(stream);
     }
@@ -105,4 +119,24 @@ async fn a_refusal_is_a_problem_over_http2_as_well() {
     let response = get(&mut requests, &scenario, "/events", "rabbit").await;
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["content-type"], "application/problem+json");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_used_in_a_drain_is_told_to_retire_and_what_it_carries_goes_on() {
+    let scenario = Scenario::start_with("[server]\ndrain_delay = \"60s\"\ngrace = \"90s\"").await;
+    let (mut requests, token) = (connect(&scenario).await, scenario.issuer.token("ada"));
+    let mut stream = Stream::of(get(&mut requests, &scenario, "/events", &token).await);
+    assert_eq!(stream.message().await.unwrap().name, "connected");
+    assert_eq!(get(&mut requests, &scenario, "/nothing", &token).await.status(), 404);
+
+    assert_eq!(fetch(scenario.server.admin(), &Request::new("POST", "/drain")).await.status(), 202);
+    // GOAWAY (RFC 9113 §6.8): what was sent before it came is answered.
+    eventually("the connection to take no more", async || {
+        try_get(&mut requests, &scenario, "/nothing", &token).await.map(|answer| assert_eq!(answer.status(), 404)).err()
+    })
+    .await;
+    scenario.app.publish("user.ada.hello", "still flowing").await;
+    assert_eq!(stream.message().await.unwrap().data, "still flowing");
+    let mut another = connect(&scenario).await;
+    assert_eq!(get(&mut another, &scenario, "/nothing", &token).await.status(), 404, "until SIGTERM comes");
 }
