@@ -26,7 +26,7 @@ pub use reload::Reloader;
 
 use crate::auth::Revocations;
 use crate::broker::{Exchange, LinkStatus, OrderIntake, Pipeline, WithOrders};
-use crate::config::{Config, Sources};
+use crate::config::{Config, Sources, WatchedFiles};
 use crate::control::Control;
 use crate::hub::{self, MAX_SHARDS, Overview, ShardSeed};
 use crate::server::{self, Admin, Fallback, Readiness, ServerConfig, Site, Sites, Tls, Upstream, Worker};
@@ -63,7 +63,7 @@ pub struct App {
     server: SocketAddr,
     admin: SocketAddr,
     /// None once it is kept as its sources have it.
-    live: Option<Live>,
+    live: Option<(Live, WatchedFiles)>,
     overview: Overview,
     failed: Arc<Notify>,
     drain: Drain,
@@ -84,7 +84,7 @@ impl App {
     pub fn start(plan: Plan, source: Source, fallback: Option<Arc<dyn Fallback>>) -> Result<Self, StartError> {
         // First, since what is counted is looked up once.
         let metrics = telemetry::metrics();
-        let Plan { config, rooms, .. } = plan;
+        let Plan { config, rooms, file, .. } = plan;
         let Rooms { mappings, authenticator, sources, forward, mut link, orders, trusted, presence, proxy, tls } =
             rooms;
         let tls = tls.map(Arc::new);
@@ -143,7 +143,18 @@ impl App {
             .chain([rechecks])
             .collect();
         tracing::info!(%server, %admin, threads, "listening");
-        Ok(Self { server, admin, live: Some(live), overview: view, failed, drain, grace, source, presence, upkeep })
+        Ok(Self {
+            server,
+            admin,
+            live: Some((live, file)),
+            overview: view,
+            failed,
+            drain,
+            grace,
+            source,
+            presence,
+            upkeep,
+        })
     }
 
     /// What takes over new configurations from `sources`; none the second time.
@@ -151,7 +162,7 @@ impl App {
     /// # Errors
     /// When the system takes no handler for SIGHUP.
     pub fn reloader(&mut self, sources: Sources) -> io::Result<Option<Reloader>> {
-        self.live.take().map(|live| Reloader::new(live, sources)).transpose()
+        self.live.take().map(|(live, file)| Reloader::new(live, sources, file)).transpose()
     }
 
     /// Where browsers are listened to.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::auth::Authenticator;
 use crate::broker::{Link, PresencePublisher};
-use crate::config::{Config, Draft, Sources};
+use crate::config::{Config, Draft, Sources, WatchedFiles};
 use crate::explain::Explainer;
 use crate::provider::KeySources;
 use crate::provider::session::Forward;
@@ -18,6 +18,8 @@ use crate::setting::Fault;
 pub struct Plan {
     pub(super) config: Config,
     pub(super) rooms: Rooms,
+    /// The file that was read, as it was just before.
+    pub(super) file: WatchedFiles,
     warnings: Vec<Fault>,
 }
 
@@ -91,6 +93,7 @@ impl Plan {
     /// # Errors
     /// Every fault of every section, each with the place where it is written.
     pub fn load(sources: &Sources) -> Result<Self, Vec<Fault>> {
+        let file = sources.watched();
         let mut draft = Draft::read(sources);
         let rooms = Rooms::build(draft.config()).map_err(|faults| draft.report(faults));
         let loaded = draft.finish()?;
@@ -98,7 +101,7 @@ impl Plan {
         let rooms = rooms.map_err(|()| Vec::new())?;
         let warnings =
             rooms.mappings.table().unreachable().into_iter().map(|warning| loaded.origins.locate(warning)).collect();
-        Ok(Self { config: loaded.config, rooms, warnings })
+        Ok(Self { config: loaded.config, rooms, file, warnings })
     }
 
     /// Makes a configuration ready that was written in code.
@@ -112,7 +115,7 @@ impl Plan {
         }
         let rooms = Rooms::build(&config)?;
         let warnings = rooms.mappings.table().unreachable();
-        Ok(Self { config, rooms, warnings })
+        Ok(Self { config, rooms, file: WatchedFiles::default(), warnings })
     }
 
     #[must_use]
@@ -136,5 +139,24 @@ impl Plan {
     #[must_use]
     pub fn warnings(&self) -> &[Fault] {
         &self.warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_after_it_was_read_is_seen_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        let settings = "[auth]\nanonymous = true\n[[mapping]]\nrouting_key = \"#\"\neveryone = true\n";
+        fs::write(&path, settings).unwrap();
+        let mut plan = Plan::load(&Sources { file: Some(path.clone()), ..Sources::default() }).unwrap();
+        assert!(!plan.file.changed());
+        fs::write(&path, format!("{settings}event = \"news\"\n")).unwrap();
+        assert!(plan.file.changed());
     }
 }

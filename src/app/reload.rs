@@ -2,7 +2,6 @@
 
 use std::future::pending;
 use std::io;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,7 +10,7 @@ use tokio::time::sleep;
 
 use super::live::Live;
 use super::plan::Plan;
-use crate::config::{Changes, DEFAULT_FILE, Sources, WatchedFiles};
+use crate::config::{Changes, Sources, WatchedFiles};
 use crate::setting::Fault;
 use crate::telemetry;
 
@@ -31,11 +30,12 @@ impl std::fmt::Debug for Reloader {
 
 impl Reloader {
     /// Must be called within a tokio runtime; from then on SIGHUP does not end the process any more.
-    pub(super) fn new(live: Live, sources: Sources) -> io::Result<Self> {
-        let file = sources.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    ///
+    /// `file` is as it was before the configuration in force was read.
+    pub(super) fn new(live: Live, sources: Sources, file: WatchedFiles) -> io::Result<Self> {
         let hangups = signal(SignalKind::hangup())?;
         telemetry::config::loaded(true, SystemTime::now());
-        Ok(Self { live, sources, hangups, file: WatchedFiles::new([file]) })
+        Ok(Self { live, sources, hangups, file })
     }
 
     /// Takes new configurations over for as long as it is polled. Never resolves.
@@ -79,6 +79,7 @@ impl Reloader {
         for warning in plan.warnings() {
             tracing::warn!(%warning, "configuration");
         }
+        self.file.clone_from(&plan.file);
         let Changes { live, after_restart } = Box::pin(self.live.change_to(plan)).await;
         if !after_restart.is_empty() {
             let keys = after_restart.join(", ");

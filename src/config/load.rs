@@ -12,11 +12,11 @@ use figment::{Figment, Metadata, Profile, Provider};
 use super::environment::{self, Override};
 use super::lines::Lines;
 use super::shape::{Shape, dotted};
-use super::{Config, Origins, decode};
+use super::{Config, Origins, WatchedFiles, decode};
 use crate::setting::Fault;
 
 /// Read when no file is named and it is there.
-pub const DEFAULT_FILE: &str = "config.toml";
+const DEFAULT_FILE: &str = "config.toml";
 
 /// Where settings come from besides their defaults. Not `Debug`: the environment holds secrets.
 #[derive(Clone, Default)]
@@ -26,6 +26,14 @@ pub struct Sources {
     /// All variables of the process; those that are no settings are passed over.
     pub environment: Vec<(OsString, OsString)>,
     pub flags: Vec<Flag>,
+}
+
+impl Sources {
+    /// The file as it is now, to be looked at before it is read, so that no change is missed.
+    #[must_use]
+    pub fn watched(&self) -> WatchedFiles {
+        WatchedFiles::new([self.file.clone().unwrap_or_else(|| DEFAULT_FILE.into())])
+    }
 }
 
 /// A setting given on the command line.

@@ -14,7 +14,7 @@ mod validate;
 mod watch;
 
 pub use change::Changes;
-pub use load::{DEFAULT_FILE, Draft, Flag, Loaded, Sources};
+pub use load::{Draft, Flag, Loaded, Sources};
 pub use origins::Origins;
 pub use schema::schema;
 pub use watch::WatchedFiles;

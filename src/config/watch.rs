@@ -15,7 +15,7 @@ type Digest = Option<[u8; 32]>;
 
 /// Files and what they were like. Contents are compared and not times: a mount of Kubernetes is a chain of links whose times
 /// say little.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct WatchedFiles(BTreeMap<PathBuf, Digest>);
 
 impl WatchedFiles {
