@@ -51,7 +51,8 @@ impl Scenario {
     pub async fn start_for(app: Application, changes: &str) -> Self {
         let issuer = Issuer::hmac("HS256");
         let config = configuration(&app, &issuer, changes);
-        let server = Server::start(&config).await;
+        // A port that nobody else is given during a restart.
+        let server = Server::start_at(&config, &format!("127.0.0.1:{}", rabbitmq::free_port())).await;
         Self { server, app, issuer, config }
     }
 

@@ -7,6 +7,7 @@ use crate::support::deadline::within;
 use crate::support::http1::{Request, fetch};
 use crate::support::metrics::Metrics;
 use crate::support::process::{Server, cottontail};
+use crate::support::rabbitmq::free_port;
 
 /// A replica with its configuration and, where a test asked for them, relays on either side.
 #[derive(Debug)]
@@ -22,7 +23,8 @@ pub struct Replica {
 
 impl Replica {
     pub async fn start(config: String, link: Option<Relay>, with_front: bool) -> Self {
-        let server = Server::start(&config).await;
+        // A port that nobody else is given while the replica is away.
+        let server = Server::start_at(&config, &format!("127.0.0.1:{}", free_port())).await;
         let address = server.address();
         let front = if with_front { Some(Relay::start(address).await) } else { None };
         Self { config, address, server, link, front }
