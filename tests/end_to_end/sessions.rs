@@ -171,7 +171,7 @@ async fn an_application_that_is_away_is_left_alone_and_asked_again_after_a_pause
         open(&scenario.server.metrics().await).then_some(())
     })
     .await;
-    app.come_back();
+    app.come_back().await;
     let answered = async || {
         // A native EventSource never gives up: every answer is a stream, be it one that only says when to come back.
         let mut stream = EventStream::open(scenario.server.address(), &request).await;
@@ -303,7 +303,7 @@ async fn the_session_of_an_open_stream_is_asked_about_again_and_the_stream_follo
     scenario.app.publish("channel.team.red", "still red").await;
     assert_eq!(stream.message().await.data, "still red", "an application that is away takes no stream away");
     app.says(promoted);
-    app.come_back();
+    app.come_back().await;
     // Red stops for this stream before blue begins.
     eventually("the stream to hear of its new team", async || {
         scenario.app.publish("channel.team.blue", "blue").await;

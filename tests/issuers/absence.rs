@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use crate::scene::{Verdict, configuration, open, present, present_until, refreshes, refused, set, start, token};
 use crate::support::deadline::eventually;
 use crate::support::http1::Request;
-use crate::support::issuer::{IssuerServer, Port, Reply};
+use crate::support::issuer::{IssuerServer, Reply};
 use crate::support::metrics::Metrics;
+use crate::support::port::free_port;
 use crate::support::process::Server;
 use crate::support::tokens::Issuer;
 
@@ -16,8 +17,8 @@ fn table(port: u16) -> String {
 
 #[tokio::test]
 async fn an_issuer_that_is_away_at_the_start_keeps_nobody_out_for_good() {
-    let (key, port) = (Issuer::key_pair("ES256"), Port::reserve());
-    let server = start("keys_cooldown = \"50ms\"", &table(port.number())).await;
+    let (key, port) = (Issuer::key_pair("ES256"), free_port());
+    let server = start("keys_cooldown = \"50ms\"", &table(port)).await;
     let token = token(&key, "k", "ada");
     assert_eq!(present(&server, &token).await, Verdict::TryAgain);
     let in_plain = Request::get("/events").bearer(&token).header("Prefer", "overload=status");
@@ -39,7 +40,7 @@ async fn an_issuer_that_is_away_at_the_start_keeps_nobody_out_for_good() {
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("\"host\":\"127.0.0.1\"") && !said[0].contains("/keys"), "{said:?}");
 
-    let issuer = IssuerServer::start_at(&port.address(), None).await;
+    let issuer = IssuerServer::start_at(&format!("127.0.0.1:{port}"), None).await;
     issuer.answer("/keys", Reply::Ok(set(&[key.jwk("k")])));
     present_until(&server, &token, &open("ada")).await;
 }
@@ -47,11 +48,10 @@ async fn an_issuer_that_is_away_at_the_start_keeps_nobody_out_for_good() {
 #[tokio::test]
 async fn the_last_good_keys_stay_while_the_issuer_is_away_or_answers_nonsense() {
     let (key, new) = (Issuer::key_pair("ES256"), Issuer::key_pair("ES256"));
-    let port = Port::reserve();
-    let mut issuer = Some(IssuerServer::start_at(&port.address(), None).await);
+    let port = free_port();
+    let mut issuer = Some(IssuerServer::start_at(&format!("127.0.0.1:{port}"), None).await);
     issuer.as_ref().unwrap().answer("/keys", Reply::Ok(set(&[key.jwk("k")])));
-    let server =
-        start("keys_cooldown = \"1ms\"\nkeys_max_bytes = \"4KiB\"\nkeys_timeout = \"1s\"", &table(port.number())).await;
+    let server = start("keys_cooldown = \"1ms\"\nkeys_max_bytes = \"4KiB\"\nkeys_timeout = \"1s\"", &table(port)).await;
     let (known, unknown) = (token(&key, "k", "ada"), token(&new, "new", "bob"));
     assert_eq!(present(&server, &known).await, open("ada"));
 
@@ -79,7 +79,7 @@ async fn the_last_good_keys_stay_while_the_issuer_is_away_or_answers_nonsense() 
     is_fetched_in_vain(&server, &unknown, "unreachable").await;
     assert_eq!(present(&server, &known).await, open("ada"));
 
-    let issuer = IssuerServer::start_at(&port.address(), None).await;
+    let issuer = IssuerServer::start_at(&format!("127.0.0.1:{port}"), None).await;
     issuer.answer("/keys", Reply::Ok(set(&[new.jwk("new")])));
     present_until(&server, &unknown, &open("bob")).await;
     assert_eq!(present(&server, &known).await, refused("token_key_unknown"));
@@ -87,9 +87,10 @@ async fn the_last_good_keys_stay_while_the_issuer_is_away_or_answers_nonsense() 
 
 #[tokio::test]
 async fn the_last_good_keys_stay_also_when_the_configuration_changes_while_the_issuer_is_away() {
-    let (key, issuer) = (Issuer::key_pair("ES256"), IssuerServer::start().await);
+    let (key, port) = (Issuer::key_pair("ES256"), free_port());
+    let issuer = IssuerServer::start_at(&format!("127.0.0.1:{port}"), None).await;
     issuer.answer("/keys", Reply::Ok(set(&[key.jwk("k")])));
-    let (port, known) = (issuer.port(), token(&key, "k", "ada"));
+    let known = token(&key, "k", "ada");
     let server = start("", &table(port)).await;
     assert_eq!(present(&server, &known).await, open("ada"));
     drop(issuer);

@@ -13,6 +13,7 @@ mod support {
     pub mod issuer;
     pub mod metrics;
     pub mod output;
+    pub mod port;
     pub mod process;
     pub mod secrecy;
     pub mod tls;

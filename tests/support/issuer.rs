@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -32,33 +32,6 @@ struct Shared {
     asked: Vec<String>,
 }
 
-/// A port for an issuer that comes later or goes for a while: as long as this lives nobody else is given it, and nothing but
-/// what [`IssuerServer::start_at`] starts listens there.
-pub struct Port(TcpSocket);
-
-impl Port {
-    pub fn reserve() -> Self {
-        Self(bound("127.0.0.1:0"))
-    }
-
-    pub fn number(&self) -> u16 {
-        self.0.local_addr().expect("it is bound").port()
-    }
-
-    pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.number())
-    }
-}
-
-/// A socket that shares its port with others of its kind.
-fn bound(address: &str) -> TcpSocket {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_reuseaddr(true).expect("an option of sockets");
-    socket.set_reuseport(true).expect("an option of sockets");
-    socket.bind(address.parse().expect("an address")).expect("a free address");
-    socket
-}
-
 /// A running issuer; dropping it closes its socket and its connections.
 pub struct IssuerServer {
     address: SocketAddr,
@@ -73,9 +46,8 @@ impl IssuerServer {
     }
 
     /// At an address of the caller's choice, and over TLS if there is something to speak it with.
-    #[allow(clippy::unused_async, reason = "it must be called within a runtime, which whoever waits for it is")]
     pub async fn start_at(address: &str, tls: Option<TlsAcceptor>) -> Self {
-        let listener = bound(address).listen(1024).expect("nobody else listens there");
+        let listener = TcpListener::bind(address).await.expect("a free address");
         let address = listener.local_addr().expect("it is bound");
         let scheme = if tls.is_some() { "https" } else { "http" };
         let shared = Arc::new(Mutex::new(Shared::default()));

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::deadline::eventually;
+use super::rabbitmq::free_port;
 
 /// One request as the application got it.
 #[derive(Clone, Debug)]
@@ -63,8 +64,6 @@ pub struct Website {
     address: SocketAddr,
     shared: Arc<Shared>,
     serving: JoinHandle<()>,
-    /// Nobody else is given the port while the application is away.
-    _port: TcpSocket,
 }
 
 impl Drop for Website {
@@ -76,16 +75,15 @@ impl Drop for Website {
 const MANY: usize = 1 << 20;
 
 impl Website {
-    #[allow(clippy::unused_async, reason = "it must be called within a runtime, which whoever waits for it is")]
     pub async fn start(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         let shared =
             Shared { asked: Mutex::default(), script: Mutex::new(Arc::new(script)), answering: Semaphore::new(MANY) };
         let shared = Arc::new(shared);
-        let port = bound(([127, 0, 0, 1], 0).into());
-        let address = port.local_addr().expect("bound");
-        let listener = bound(address).listen(1024).expect("a port of our own");
+        // One that nobody else is given while it is away.
+        let listener = TcpListener::bind(("127.0.0.1", free_port())).await.expect("a port");
+        let address = listener.local_addr().expect("bound");
         let serving = tokio::spawn(serve(listener, Arc::clone(&shared)));
-        Self { address, shared, serving, _port: port }
+        Self { address, shared, serving }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -117,8 +115,8 @@ impl Website {
     }
 
     /// Listens again where it was.
-    pub fn come_back(&mut self) {
-        let listener = bound(self.address).listen(1024).expect("a port of our own");
+    pub async fn come_back(&mut self) {
+        let listener = eventually("the port to be free", async || TcpListener::bind(self.address).await.ok()).await;
         self.serving = tokio::spawn(serve(listener, Arc::clone(&self.shared)));
     }
 
@@ -132,15 +130,6 @@ impl Website {
         eventually("the application to be asked", async || Some(self.asked()).filter(|asked| asked.len() >= count))
             .await
     }
-}
-
-/// A socket that shares its port with others of its kind; only one of them is to listen.
-fn bound(address: SocketAddr) -> TcpSocket {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_reuseaddr(true).expect("an option of sockets");
-    socket.set_reuseport(true).expect("an option of sockets");
-    socket.bind(address).expect("a free address");
-    socket
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
