@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, COOKIE, HeaderMap};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -28,6 +28,8 @@ use super::courtesy::Courtesy;
 use super::drive::{Closing, Drive, End};
 use super::ending::end_with;
 use super::fallback::Responder;
+use super::problem::Problem;
+use super::site::refuse;
 use super::sites::Sites;
 use super::socket::{SocketOutlet, Transport};
 use super::strict::Strict;
@@ -93,6 +95,11 @@ enum Carried {
     Unframed,
     /// No stream, but another protocol, with the application's side of it.
     Switched(Tunnel, Underway),
+}
+
+/// Fields of a header of HTTP/2, for which hyper knows no limit; the pieces of a cookie are one (RFC 9113 §8.2.3).
+fn fields(headers: &HeaderMap) -> usize {
+    headers.len() - headers.get_all(COOKIE).iter().skip(1).count()
 }
 
 impl Protocol {
@@ -185,6 +192,9 @@ impl Protocol {
         underway: Underway,
         closing: Closing,
     ) -> Response<Body> {
+        if fields(request.headers()) > self.settings.max_headers {
+            return refuse(Problem::TOO_MANY_HEADERS).map(|body| body.keep(underway));
+        }
         let upgrade = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
         let (response, tunnel) = self.answer(request, peer).await;
         let response = end_with(response, &closing, self.settings.drain_window.0);

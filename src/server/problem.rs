@@ -107,6 +107,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "request_ambiguous", "the request can be read in more than one way");
     pub(crate) const CONNECT_REFUSED: Self =
         Self::new(StatusCode::NOT_IMPLEMENTED, "connect_not_implemented", "this server is no proxy for CONNECT");
+    pub(crate) const TOO_MANY_HEADERS: Self = Self::new(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "too_many_headers",
+        "the request has more header fields than are allowed",
+    );
     pub(crate) const MAX_FORWARDS_REACHED: Self = Self::new(
         StatusCode::NOT_IMPLEMENTED,
         "max_forwards_reached",

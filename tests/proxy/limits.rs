@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -109,6 +110,33 @@ async fn a_response_of_which_nothing_is_taken_is_given_up() {
     });
     let response = within("the next", response.unwrap().into_body().collect()).await.unwrap();
     assert_eq!(response.to_bytes(), "ok", "the connection is as good as before");
+}
+
+#[tokio::test]
+async fn as_many_header_fields_are_taken_over_http2_as_over_http1() {
+    let scene = Scene::start_with("[server]\nmax_headers = 10").await;
+    let stream = TcpStream::connect(scene.server.address()).await.unwrap();
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut requests, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let request = |name: &'static str| {
+        let fields = (0..11).map(|number| (HeaderName::from_static(name), format!("x{number}=y").parse().unwrap()));
+        let mut request = hyper::Request::get(scene.server.url("/x")).body(Empty::<Bytes>::new()).unwrap();
+        request.headers_mut().extend(fields.collect::<Vec<(_, HeaderValue)>>());
+        request
+    };
+    let response = within("an answer", requests.send_request(request("x"))).await.unwrap();
+    assert_eq!(response.status(), 431);
+    let problem = within("a problem", response.into_body().collect()).await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&problem).contains("too_many_headers"), "{problem:?}");
+    let (response, head) = tokio::join!(requests.send_request(request("cookie")), async {
+        let mut app = scene.accept().await;
+        let head = app.head().await;
+        app.say(OK).await;
+        head
+    });
+    assert_eq!(response.unwrap().status(), 200, "browsers send a cookie in pieces");
+    assert!(field(&head, "cookie").is_some_and(|cookie| cookie.ends_with("x10=y")), "{head}");
 }
 
 #[tokio::test]
