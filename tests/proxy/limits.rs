@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 use crate::scene::Scene;
 use crate::support::deadline::within;
@@ -110,6 +110,33 @@ async fn a_response_of_which_nothing_is_taken_is_given_up() {
     });
     let response = within("the next", response.unwrap().into_body().collect()).await.unwrap();
     assert_eq!(response.to_bytes(), "ok", "the connection is as good as before");
+}
+
+/// Slowly or not at all, in either version of HTTP, at the beginning and later.
+#[tokio::test]
+async fn who_does_not_come_to_the_end_of_a_head_is_let_go() {
+    let scene = Scene::start_with("[server]\nheader_timeout = \"1s\"").await;
+    let http2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0";
+    // The last begins a header block of 100 bytes.
+    let block = format!("{http2}\0\0\u{64}\u{1}\u{1}\0\0\0\u{1}");
+    for begun in ["", "GET / HT", "GET / HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP/2", http2, &block] {
+        let mut client = scene.browser().await;
+        client.say(begun).await;
+        client.rest().await;
+    }
+    let mut slow = scene.browser().await;
+    slow.say("GET / HTTP/1.1\r\nX: ").await;
+    let mut ticks = interval(Duration::from_millis(100));
+    let dribbled = async {
+        while slow.try_say("x").await {
+            ticks.tick().await;
+        }
+    };
+    within("a slow head to be cut off", dribbled).await;
+    let (mut kept, mut app, _) = scene.ask(GET).await;
+    app.say(OK).await;
+    kept.until("ok").await;
+    assert_eq!(kept.rest().await, "", "nor is another awaited for ever");
 }
 
 #[tokio::test]
