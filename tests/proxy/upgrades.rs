@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use tokio::net::TcpListener;
 
 use crate::scene::{Scene, program};
-use crate::support::deadline::within;
+use crate::support::deadline::{eventually, within};
 use crate::wire::{Wire, field};
 
 const OFFER: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: raven/1\r\n\r\n";
@@ -80,6 +80,34 @@ async fn a_silent_tunnel_is_closed_and_a_busy_one_is_not() {
     }
     assert_eq!(browser.rest().await, "");
     assert_eq!(app.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_tunnel_is_one_of_the_connections_and_one_of_the_requests() {
+    for limit in ["max_connections = 1", "max_requests = 1"] {
+        let scene = Scene::start_with(&format!("{limit}\nconnect_timeout = \"300ms\"")).await;
+        let (browser, mut app) = tunnel(&scene).await;
+        let mut other = scene.browser().await;
+        other.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert!(other.head().await.starts_with("HTTP/1.1 503 "), "{limit}");
+        other.until("upstream_busy").await;
+        drop(browser);
+        app.rest().await;
+        drop(app);
+        // Its place is free, perhaps a moment later.
+        eventually("the next request to be let through", async || {
+            let mut other = scene.browser().await;
+            other.say("GET /next HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            tokio::select! {
+                app = scene.accept() => Some(app),
+                refused = other.head() => {
+                    assert!(refused.starts_with("HTTP/1.1 503 "), "{limit}: {refused}");
+                    None
+                }
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
