@@ -106,15 +106,13 @@ impl Body for Watched {
 mod tests {
     use super::*;
     use http_body_util::{BodyExt, Full};
-    use tokio::runtime::{Builder, LocalOptions};
+    use tokio::task::LocalSet;
 
     const LIMIT: Duration = Duration::from_secs(60);
 
-    #[test]
-    fn what_is_not_taken_in_time_is_gone_and_what_waits_for_the_application_is_not() {
-        let mut builder = Builder::new_current_thread();
-        let runtime = builder.enable_time().start_paused(true).build_local(LocalOptions::default()).expect("a runtime");
-        runtime.block_on(async {
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_taken_in_time_is_gone_and_what_waits_for_the_application_is_not() {
+        let told = async {
             let untaken = Untaken::new(LIMIT);
             let text = |text| -> AnswerBody { Box::pin(Full::from(text).map_err(|never| match never {})) };
             let (mut slow, mut stuck) = (untaken.watch(text("slow")), untaken.watch(text("stuck")));
@@ -131,6 +129,7 @@ mod tests {
                 drop(untaken.watch(text("gone")));
             }
             assert!(untaken.0.borrow().len() < 100, "those that are gone make room");
-        });
+        };
+        LocalSet::new().run_until(told).await;
     }
 }
