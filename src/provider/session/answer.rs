@@ -39,9 +39,10 @@ impl Trouble {
     /// Whether it says something of the application as a whole, and not only of this session.
     pub(super) fn is_outage(&self) -> bool {
         match self {
+            Self::Crowded => true,
             Self::Fetch(error) => !matches!(error, FetchError::TooLarge(_) | FetchError::Redirect(_)),
             Self::Status(status) => status.is_server_error(),
-            Self::Crowded | Self::NotJson | Self::User | Self::Channels => false,
+            Self::NotJson | Self::User | Self::Channels => false,
         }
     }
 

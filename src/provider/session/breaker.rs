@@ -12,11 +12,13 @@ pub(super) struct Breaker {
     failures: u32,
     /// While it is open: when the next attempt may be made.
     next: Option<Instant>,
+    /// When something succeeded last.
+    succeeded: Option<Instant>,
 }
 
 impl Breaker {
     pub(super) fn new(limit: u32, pause: Duration) -> Self {
-        Self { limit, pause, failures: 0, next: None }
+        Self { limit, pause, failures: 0, next: None, succeeded: None }
     }
 
     /// Whether an attempt may be made `now`. One that is never heard of again holds up the others for one pause only.
@@ -31,8 +33,12 @@ impl Breaker {
         }
     }
 
-    pub(super) fn succeeded(&mut self) {
-        (self.failures, self.next) = (0, None);
+    pub(super) fn succeeded(&mut self, now: Instant) {
+        (self.failures, self.next, self.succeeded) = (0, None, Some(now));
+    }
+
+    pub(super) fn has_succeeded_since(&self, then: Instant) -> bool {
+        self.succeeded.is_some_and(|last| then <= last)
     }
 
     /// Whether this failure opens it.
@@ -57,8 +63,9 @@ mod tests {
         let (mut breaker, now) = (Breaker::new(3, PAUSE), Instant::now());
         for _ in 0..10 {
             assert!(!breaker.failed(now) && !breaker.failed(now) && breaker.admit(now));
-            breaker.succeeded();
+            breaker.succeeded(now);
         }
+        assert!(breaker.has_succeeded_since(now) && !breaker.has_succeeded_since(now + PAUSE));
         assert!(!breaker.failed(now) && !breaker.failed(now) && breaker.failed(now));
         assert!(!breaker.admit(now) && !breaker.admit(now + PAUSE.mul_f32(0.99)));
     }
@@ -72,7 +79,7 @@ mod tests {
         assert!(!breaker.failed(start + PAUSE), "it is open already");
         assert!(!breaker.admit(start + PAUSE.mul_f32(1.9)));
         assert!(breaker.admit(start + PAUSE * 2), "whatever became of the first");
-        breaker.succeeded();
+        breaker.succeeded(start + PAUSE * 2);
         assert!(breaker.admit(start + PAUSE * 2) && breaker.admit(start + PAUSE * 2));
     }
 }

@@ -209,12 +209,13 @@ impl Sessions {
             telemetry::session::checked("breaker_open");
             return Err(AuthError::SessionUnavailable);
         }
+        let began = Instant::now();
         let judged = self.exchange(session).await.and_then(|answer| self.judge(answer));
         match &judged {
+            // The application was busy with others, and not away.
+            Err(Trouble::Crowded) if self.breaker().has_succeeded_since(began) => {}
             Err(trouble) if trouble.is_outage() => self.note_outage(),
-            // It says nothing of the application.
-            Err(Trouble::Crowded) => {}
-            _ => self.breaker().succeeded(),
+            _ => self.breaker().succeeded(Instant::now()),
         }
         let (outcome, verdict) = match judged {
             Ok(Ok(identity)) => ("known", Ok(identity)),

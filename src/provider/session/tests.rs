@@ -138,25 +138,37 @@ async fn an_open_stream_goes_on_ends_or_stays_as_it_is_by_what_the_application_s
 }
 
 #[tokio::test]
-async fn those_whose_turn_never_comes_say_nothing_of_the_application() {
-    // It takes every connection and answers nobody.
+async fn those_who_wait_in_vain_while_others_are_answered_say_nothing_of_the_application() {
+    // It answers who comes first, and nobody who comes after.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/session", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut first, _) = listener.accept().await.unwrap();
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"\r\n\r\n") {
+            heard.push(first.read_u8().await.unwrap());
+        }
+        first.write_all(b"HTTP/1.1 401 Said\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        let mut others = Vec::new();
+        while let Ok(other) = listener.accept().await {
+            others.push(other);
+        }
+    });
     let config = ForwardConfig {
         url: Some(url),
-        timeout: Span::from_millis(100),
+        timeout: Span::from_secs(1),
         max_asking: 1,
         breaker_failures: 2,
         ..ForwardConfig::default()
     };
     let authenticator = Arc::new(Authenticator::load(&AuthConfig::default()).unwrap());
     let sessions = Sessions::new(Forward::new(&config).unwrap().unwrap(), authenticator, Arc::default());
-    let of = |number: u32| session(&[("host", "a"), ("cookie", &number.to_string())]).unwrap();
-    let crowd: Vec<_> = (0..20).map(of).collect();
-    for verdict in futures_util::future::join_all(crowd.iter().map(|session| sessions.identify(session))).await {
-        assert_eq!(verdict, Err(AuthError::SessionUnavailable));
-    }
-    assert!(sessions.breaker().admit(Instant::now()), "one was asked about, and had no answer");
-    assert_eq!(sessions.identify(&of(99)).await, Err(AuthError::SessionUnavailable));
-    assert!(!sessions.breaker().admit(Instant::now()), "that was the second");
+    let crowd: Vec<_> = (0..20_u32).map(|number| session(&[("cookie", &number.to_string())]).unwrap()).collect();
+    let ask = || futures_util::future::join_all(crowd.iter().map(|session| sessions.identify(session)));
+    let verdicts = ask().await;
+    assert_eq!(verdicts[0], Err(AuthError::SessionRefused));
+    assert!(verdicts[1..].iter().all(|verdict| *verdict == Err(AuthError::SessionUnavailable)), "{verdicts:?}");
+    assert!(sessions.breaker().admit(Instant::now()), "the application did what it could");
+    ask().await;
+    assert!(!sessions.breaker().admit(Instant::now()), "nobody was answered");
 }
