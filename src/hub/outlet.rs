@@ -258,4 +258,29 @@ mod tests {
         while shard.turn(now).more {}
         assert_eq!(overview.streams(), 1);
     }
+
+    #[tokio::test]
+    async fn what_an_early_turn_leaves_is_done_in_the_next() {
+        let (mut publisher, mut seeds, _overview) = hub();
+        let now = Instant::now();
+        let shard = seeds.remove(0).settle(now);
+        let crowd: Vec<_> = (0..500).map(|_| stream(&shard, 1, None)).collect();
+        for sink in &crowd {
+            give_room(sink, usize::MAX / 2);
+        }
+        while shard.turn(now).more {}
+        let event = Event {
+            audiences: vec![Audience::User("1".into())],
+            name: EventName::new("e"),
+            data: "1".to_owned().into(),
+        };
+        publisher.publish(id(1), now, event);
+        shard.filled().await;
+        shard.turn_early(now);
+        let served = || crowd.iter().filter(|sink| decoded(sink).0 == [1]).count();
+        assert!((1..crowd.len()).contains(&served()), "{}", served());
+        shard.filled().await;
+        while shard.turn(now).more {}
+        assert_eq!(served(), crowd.len());
+    }
 }

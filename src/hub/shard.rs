@@ -102,6 +102,14 @@ impl Shard {
         self.fanout.borrow_mut().turn(&self.core, now)
     }
 
+    /// A turn between those that follow [`Shard::filled`]; what it leaves to be done is left to those.
+    pub fn turn_early(&self, now: Instant) {
+        let mut fanout = self.fanout.borrow_mut();
+        if fanout.turn(&self.core, now).more {
+            self.core.inboxes[fanout.index].nudge();
+        }
+    }
+
     /// Resolves when something has come in since the last turn.
     pub async fn filled(&self) {
         let index = self.fanout.borrow().index;

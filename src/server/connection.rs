@@ -19,7 +19,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::task::spawn_local;
+use tokio::task::{coop, spawn_local};
 use tokio::time::timeout;
 
 use super::ServerConfig;
@@ -125,6 +125,10 @@ impl Protocol {
         Self { sites, shard, fallback, http1, http2, settings: settings.clone(), tls, traffic, courtesy }
     }
 
+    pub(crate) const fn courtesy(&self) -> &Courtesy {
+        &self.courtesy
+    }
+
     /// Answers under way on all connections.
     pub(crate) fn underway(&self) -> usize {
         self.traffic.in_worker()
@@ -209,7 +213,11 @@ impl Protocol {
 
     /// The response, and what follows it where the application agreed to another protocol.
     async fn answer(&self, request: Request<Incoming>, peer: Peer) -> (Response<Body>, Option<Tunnel>) {
-        self.courtesy.show();
+        if self.courtesy.show() {
+            // So do events, whose turn otherwise comes after all tasks that are ready. It is bounded by itself and needs no
+            // budget of the runtime's.
+            coop::unconstrained(async { self.shard.turn_early(Instant::now()) }).await;
+        }
         let site = self.sites.current();
         site.answer(&self.sites, &self.shard, self.fallback.as_deref(), request, peer).await
     }

@@ -13,20 +13,23 @@ const AT_A_STRETCH: Duration = Duration::from_millis(1);
 
 /// Of one worker.
 #[derive(Debug)]
-pub(super) struct Courtesy(Cell<Instant>);
+pub(crate) struct Courtesy(Cell<Instant>);
 
 impl Courtesy {
     pub(super) const fn new(now: Instant) -> Self {
         Self(Cell::new(now))
     }
 
-    /// Before a request is answered.
-    pub(super) fn show(&self) {
+    /// Before a request is answered, and between two turns of a shard that has more to do.
+    /// True when it was time.
+    pub(crate) fn show(&self) -> bool {
         let now = Instant::now();
-        if self.is_due(now) {
+        let due = self.is_due(now);
+        if due {
             thread::yield_now();
             self.0.set(Instant::now());
         }
+        due
     }
 
     fn is_due(&self, now: Instant) -> bool {

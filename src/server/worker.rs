@@ -88,7 +88,7 @@ impl Worker {
         };
         // No task among thousands that verify tokens, behind which it would wait: this is polled again after a few of them.
         // Its writes are many and bounded by the turn itself, so that they need no budget of the runtime's.
-        let turning = coop::unconstrained(turns(shard.clone()));
+        let turning = coop::unconstrained(turns(shard.clone(), Rc::clone(&protocol)));
         tokio::select! {
             biased;
             never = turning => match never {},
@@ -126,10 +126,11 @@ async fn until_closed(mut drain: DrainWatch, delay: Duration) {
 }
 
 /// Turns the shard whenever it has something to do.
-async fn turns(shard: Shard) -> Infallible {
+async fn turns(shard: Shard, protocol: Rc<Protocol>) -> Infallible {
     loop {
         let turn = shard.turn(Instant::now());
         if turn.more {
+            let _due = protocol.courtesy().show();
             yield_now().await;
             continue;
         }
