@@ -143,6 +143,10 @@ mod tests {
         EventId { mark: Mark(1), position: Position::at(offset) }
     }
 
+    fn event(audience: Audience, number: u64) -> Event {
+        Event { audiences: vec![audience], name: EventName::new("e"), data: number.to_string().into() }
+    }
+
     fn settings() -> StreamConfig {
         StreamConfig { queue_events: 100_000, max_connection_age: Span::from_secs(0), ..StreamConfig::default() }
     }
@@ -174,8 +178,7 @@ mod tests {
                     let audience = if to == 4 { Audience::Everyone } else { Audience::User(to.to_string().into()) };
                     published.push(to);
                     let offset = published.len() as u64;
-                    let event = Event { audiences: vec![audience], name: EventName::new("e"), data: offset.to_string().into() };
-                    publisher.publish(id(offset), Instant::now(), event);
+                    publisher.publish(id(offset), Instant::now(), event(audience, offset));
                     if offset.is_multiple_of(50) {
                         shard.turn(Instant::now());
                     }
@@ -246,12 +249,7 @@ mod tests {
             sink.borrow_mut().gone = true;
             give_room(sink, 0);
         }
-        let event = Event {
-            audiences: vec![Audience::User("2".into())],
-            name: EventName::new("e"),
-            data: "1".to_owned().into(),
-        };
-        publisher.publish(id(1), now, event);
+        publisher.publish(id(1), now, event(Audience::User("2".into()), 1));
         assert!(shard.turn(now).more);
         assert_eq!(decoded(&listener).0, [1]);
         assert!(overview.streams() > crowd.len() / 2, "a turn is short: {} are left", overview.streams());
@@ -269,12 +267,7 @@ mod tests {
             give_room(sink, usize::MAX / 2);
         }
         while shard.turn(now).more {}
-        let event = Event {
-            audiences: vec![Audience::User("1".into())],
-            name: EventName::new("e"),
-            data: "1".to_owned().into(),
-        };
-        publisher.publish(id(1), now, event);
+        publisher.publish(id(1), now, event(Audience::User("1".into()), 1));
         shard.filled().await;
         shard.turn_early(now);
         let served = || crowd.iter().filter(|sink| decoded(sink).0 == [1]).count();

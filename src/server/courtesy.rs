@@ -1,4 +1,4 @@
-//! Time that a worker leaves to the other threads of the process while requests come in a crowd.
+//! Time that a worker leaves to the other threads of the process, and in a crowd of requests to events; what is done in it is not known here.
 
 use std::cell::Cell;
 use std::thread;
